@@ -1,0 +1,3 @@
+module lastgood.dev/tests/cluster/pause
+
+go 1.26

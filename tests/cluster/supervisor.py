@@ -1,0 +1,114 @@
+"""The process that owns a cluster: starts it, and takes all of it down when told to or when its owner dies.
+
+Run as `python -m tests.cluster.supervisor FOLDER`. Every process of the cluster dies with this one (the kernel sees to
+it), so the worst that a SIGKILL leaves is a folder, which `sweep` removes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dataclasses import replace
+
+from tests.cluster import addresses, control_plane, node
+from tests.cluster.errors import ClusterError
+from tests.cluster.paths import clusters, locked
+from tests.cluster.spec import SUPERVISOR, Spec, write_process
+from tests.cluster.start import Start, report, start_control_plane
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from tests.cluster.process import Process
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class EndedError(Exception):
+    """It is time to take everything down."""
+
+
+def main(directory: Path) -> None:
+    """Hold the cluster up until the end comes."""
+    for number in SIGNALS:
+        signal.signal(number, _end)
+    write_process(directory / SUPERVISOR, os.getpid())
+    spec = Spec.load(directory)
+    held: list[Start | node.Node] = []
+    try:
+        _watch_owner(spec.owner)
+        _bring_up(spec, held)
+        while True:
+            signal.pause()
+    except EndedError:
+        pass
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        _take_down(spec, held)
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise EndedError
+
+
+def _watch_owner(owner: Process | None) -> None:
+    """End when the owner does; a pidfd tells even of SIGKILL, and never of a stranger with the same pid."""
+    if owner is None:
+        return
+    try:
+        descriptor = os.pidfd_open(owner.pid)
+    except ProcessLookupError:
+        raise EndedError from None
+    if not owner.alive():
+        raise EndedError
+    threading.Thread(target=_until_death, args=(descriptor,), daemon=True).start()
+
+
+def _until_death(descriptor: int) -> None:
+    select.select([descriptor], [], [])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _bring_up(spec: Spec, held: list[Start | node.Node]) -> None:
+    """Start everything; a failure is reported, and the starter decides what follows."""
+    try:
+        if spec.profile == "node":
+            one = node.Node(spec)
+            held.append(one)
+            one.start()
+        else:
+            _start_here(spec, held)
+    except (ClusterError, OSError, RuntimeError) as error:
+        traceback.print_exc()
+        report(spec, "failed", message=str(error))
+
+
+def _start_here(spec: Spec, held: list[Start | node.Node]) -> None:
+    with locked(clusters() / addresses.LOCK):
+        spec = replace(spec, addresses=addresses.on_loopback())
+        spec.save()
+    control_plane.prepare(spec)
+    start = Start(spec)
+    held.append(start)
+    start_control_plane(start)
+    start.ready()
+
+
+def _take_down(spec: Spec, held: list[Start | node.Node]) -> None:
+    for one in held:
+        one.kill()
+    node.remove_traces(spec.name)
+    shutil.rmtree(spec.directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
