@@ -1,0 +1,1 @@
+"""What turns events into passes: the queue, the host, the reconciler."""

@@ -1,0 +1,17 @@
+"""Errors say whose turn it is: ours (try again) or yours (change something)."""
+
+
+class LastgoodError(Exception):
+    """The base of every error that this project raises on purpose."""
+
+
+class TransientError(LastgoodError):
+    """It is our turn: nothing is wrong with what was asked, try again later."""
+
+
+class TerminalError(LastgoodError):
+    """It is your turn: trying again cannot help until somebody changes something."""
+
+
+class InvalidSpecError(TerminalError):
+    """A field says something that cannot be acted on; the message begins with the field's path."""
