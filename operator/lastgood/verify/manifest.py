@@ -1,0 +1,123 @@
+"""The manifest of a checkpoint: its files with their sizes and hashes, and the digest that names it."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+
+import rfc8785
+
+from lastgood.verify.errors import NothingToCheckError, StoppedError
+from lastgood.verify.meter import Meter, Progress
+from lastgood.verify.printable import printable
+from lastgood.verify.reading import BUFFER, Stamp, open_below, open_path, opened, read_file
+from lastgood.verify.tree import require_unchanged, walk
+from lastgood.verify.values import MAX_FINDINGS, FileEntry, Limits
+
+_MAX_THREADS = 8
+_DEFAULT = Limits()
+
+
+def manifest(
+    root: Path, *, limits: Limits = _DEFAULT, progress: Progress | None = None
+) -> tuple[FileEntry, ...]:
+    """Return the files of a directory, sorted by path; see `read_files` for what is refused."""
+    with opened(open_path(root)) as base:
+        return read_files(base, limits, Meter(progress))
+
+
+def manifest_digest(files: Iterable[FileEntry]) -> str:
+    """Return the digest that names a checkpoint: sha256 over the RFC 8785 JSON of its files, sorted by path.
+
+    Paths are sorted by code point, which is the order of their UTF-8 bytes. Empty directories do not count.
+    """
+    rows: Sequence[Mapping[str, str | int]] = [
+        {"path": file.path, "size": file.size, "sha256": file.sha256}
+        for file in sorted(files, key=lambda file: file.path)
+    ]
+    return f"sha256:{hashlib.sha256(rfc8785.dumps(rows)).hexdigest()}"
+
+
+def read_files(base: int, limits: Limits, meter: Meter, threads: int | None = None) -> tuple[FileEntry, ...]:
+    """Return the files below an open directory, sorted by path: listed, hashed in threads, and listed again.
+
+    Raises:
+        UnreadableError: if something cannot be read, changed meanwhile, or is beyond the limits.
+        RefusedEntryError: if something there is neither a file nor a directory.
+        NothingToCheckError: if there is no file.
+    """
+    before = walk(base, limits, meter)
+    if not before.files:
+        raise NothingToCheckError("the directory holds no file, and nothing to check is not a pass")
+    files = _hash_files(base, before.files, meter, threads or _threads_for(before.files))
+    require_unchanged(before, walk(base, limits, meter))
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _hash_files(base: int, stamps: Mapping[str, Stamp], meter: Meter, threads: int) -> list[FileEntry]:
+    # The largest first, or the last thread starts on a shard when the others have nothing left to do.
+    waiting = deque(sorted(stamps.items(), key=lambda item: -item[1].size))
+    done: list[FileEntry] = []
+    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        workers = [pool.submit(_work, base, waiting, done, meter) for _ in range(threads)]
+        try:
+            wait(workers)
+        except BaseException:  # Ctrl-C: the threads stop, or leaving the pool would wait for them
+            meter.stop()
+            raise
+    _raise_first(workers)
+    return done
+
+
+def _threads_for(stamps: Mapping[str, Stamp]) -> int:
+    """Return how many threads are worth starting: one a core and file, fewer for a small checkpoint."""
+    by_size = 1 + sum(stamp.size for stamp in stamps.values()) // BUFFER
+    return min(os.cpu_count() or 1, _MAX_THREADS, len(stamps), by_size)
+
+
+def _work(base: int, waiting: deque[tuple[str, Stamp]], done: list[FileEntry], meter: Meter) -> None:
+    try:
+        while waiting:
+            meter.check()
+            path, stamp = waiting.popleft()
+            with opened(open_below(base, path)) as descriptor:
+                done.append(read_file(descriptor, path, meter, stamp))
+    except IndexError:
+        return  # another thread took the last one
+    except BaseException:
+        meter.stop()
+        raise
+
+
+def _raise_first(workers: Iterable[Future[None]]) -> None:
+    """Raise what went wrong, and not what it stopped."""
+    errors = [error for worker in workers if (error := worker.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
+        raise error
+
+
+def differences(before: Iterable[FileEntry], after: Iterable[FileEntry]) -> tuple[str, ...]:
+    """Return a sentence for each file that is changed, renamed, missing or extra; 20 at most."""
+    old, new = ({file.path: file for file in files} for files in (before, after))
+    gone = {path: old[path] for path in sorted(old.keys() - new.keys())}
+    extra = {path: new[path] for path in sorted(new.keys() - old.keys())}
+    sentences = [
+        f"{printable(path)} is changed (it had {old[path].size} bytes and has {new[path].size})"
+        for path in sorted(old.keys() & new.keys())
+        if old[path] != new[path]
+    ]
+    for path, target in _renamed(gone, extra).items():
+        sentences.append(f"{printable(path, 120)} is renamed to {printable(target, 120)}")
+        del gone[path], extra[target]
+    sentences += [f"{printable(path)} is missing" for path in gone]
+    sentences += [f"{printable(path)} is extra" for path in extra]
+    return tuple(islice(sentences, MAX_FINDINGS))
+
+
+def _renamed(gone: Mapping[str, FileEntry], extra: Mapping[str, FileEntry]) -> dict[str, str]:
+    by_hash = {file.sha256: path for path, file in extra.items()}
+    pairs = ((path, by_hash.pop(file.sha256, None)) for path, file in gone.items())
+    return {path: target for path, target in pairs if target is not None}

@@ -1,0 +1,25 @@
+"""Names from a disk that an attacker may have written, made fit for a terminal, a log and a status field."""
+
+_TAIL = 40
+
+
+def printable(name: str, limit: int = 200) -> str:
+    r"""Return a name with every character escaped that does not print, cut in the middle to `limit`.
+
+    Bytes that are not UTF-8 arrive as surrogates (PEP 383) and leave as `\xNN`; bidirectional and zero-width
+    characters do not print either, so a name cannot pretend to be another one.
+    """
+    # A name is cut before it is escaped too: no work proportional to what an attacker can write.
+    shown = "".join(map(_escape, name if len(name) <= 2 * limit else name[:limit] + name[-limit:]))
+    if len(shown) <= limit and len(name) <= 2 * limit:
+        return shown
+    return f"{shown[: limit - _TAIL - 1]}…{shown[-_TAIL:]}"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 - the surrogates of PEP 383
+        return f"\\x{code - 0xDC00:02x}"
+    if character == "\\":
+        return "\\\\"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

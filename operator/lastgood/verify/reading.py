@@ -1,0 +1,187 @@
+"""Opening and reading below a directory, for readers who trust nothing on the disk.
+
+A path is opened component by component relative to descriptors, without following a link, so that no name
+below the root leads out of it, also while somebody renames directories. What is opened is looked at before
+(`lstat`: opening a device has effects, and a FIFO has no end), and after (`fstat`: it is still the same one).
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lastgood.verify.errors import RefusedEntryError, UnreadableError
+from lastgood.verify.meter import Meter
+from lastgood.verify.printable import printable
+from lastgood.verify.values import FileEntry
+
+BUFFER: Final = 2**20
+_COMMON = os.O_RDONLY | os.O_CLOEXEC
+_READ = (
+    _COMMON | os.O_NONBLOCK | os.O_NOCTTY
+)  # a FIFO that takes a file's place between two calls does not hang us
+_PASS_THROUGH = (
+    _COMMON | os.O_DIRECTORY | getattr(os, "O_PATH", 0)
+)  # O_PATH (Linux) needs no permission to list
+_LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR)
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class Stamp(NamedTuple):
+    """What changes when somebody changes a file or a directory.
+
+    Without device and inode, which network and FUSE file systems may give anew between two looks at a name.
+    Where a name was swapped, ctime and the directory's own stamp tell; `identity` has all of it.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        """Return the stamp in a stat result."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def identity(status: os.stat_result) -> tuple[int, int, Stamp]:
+    """Return all that must be the same before and after the reading of a descriptor."""
+    return status.st_dev, status.st_ino, Stamp.of(status)
+
+
+@contextmanager
+def reading(shown: str) -> Iterator[None]:
+    """Turn an error of the operating system into an UnreadableError that names what was read."""
+    try:
+        yield
+    except OSError as error:
+        raise UnreadableError.of(shown, error) from error
+
+
+@contextmanager
+def opened(descriptor: int) -> Iterator[int]:
+    """Close a descriptor at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def refuse_kind(mode: int, shown: str) -> None:
+    """Refuse what is neither a file nor a directory.
+
+    Raises:
+        RefusedEntryError: if it is anything else.
+    """
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something unknown")
+        raise RefusedEntryError(f"{shown} is {kind}, which no checkpoint may hold")
+
+
+def open_path(path: Path) -> int:
+    """Open a path that the caller vouches for: links in it are followed, as every program does.
+
+    Raises:
+        UnreadableError: if it cannot be opened.
+        RefusedEntryError: if it is neither a file nor a directory.
+    """
+    shown = printable(str(path))
+    with reading(shown):
+        before = path.stat()
+        refuse_kind(before.st_mode, shown)
+        return _same(os.open(path, _READ), before, shown)
+
+
+def open_below(base: int, path: str) -> int:
+    """Open a file or directory below a directory; no component may be a link; `""` is the directory itself.
+
+    Raises:
+        UnreadableError: if it cannot be opened, or was replaced meanwhile.
+        RefusedEntryError: if a component is a link, or it is neither a file nor a directory.
+    """
+    shown = printable(path) or "."
+    *parents, name = (path or ".").encode().split(b"/")
+    with reading(shown):
+        current = os.dup(base)
+        try:
+            for parent in parents:
+                below = _enter(current, parent, shown)
+                os.close(current)
+                current = below
+            return _open_entry(current, name, shown)
+        finally:
+            os.close(current)
+
+
+def _enter(directory: int, name: bytes, shown: str) -> int:
+    try:
+        return os.open(name, _PASS_THROUGH | os.O_NOFOLLOW, dir_fd=directory)
+    except OSError as error:
+        if error.errno in _LINK_ERRORS:
+            refuse_kind(
+                os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode, f"a directory of {shown}"
+            )
+        raise
+
+
+def _open_entry(directory: int, name: bytes, shown: str) -> int:
+    before = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    refuse_kind(before.st_mode, shown)
+    return _same(os.open(name, _READ | os.O_NOFOLLOW, dir_fd=directory), before, shown)
+
+
+def _same(descriptor: int, before: os.stat_result, shown: str) -> int:
+    try:
+        after = os.fstat(descriptor)
+        # The kind too: a FIFO made in place of a file may get the inode that the file had.
+        if os.path.samestat(before, after) and stat.S_IFMT(before.st_mode) == stat.S_IFMT(after.st_mode):
+            return descriptor
+        raise UnreadableError(f"{shown} was replaced while it was opened")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(descriptor: int, path: str, meter: Meter, expected: Stamp | None = None) -> FileEntry:
+    """Hash an open regular file, and make sure that it was one file, of one size, from begin to end.
+
+    Raises:
+        UnreadableError: if it is no regular file, cannot be read, or changed.
+    """
+    shown = printable(path)
+    with reading(shown):
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode) or (expected and Stamp.of(before) != expected):
+            raise UnreadableError(f"{shown} changed between listing and reading")
+        entry = FileEntry(
+            path=path, size=before.st_size, sha256=_hash(descriptor, before.st_size, shown, meter)
+        )
+        if identity(os.fstat(descriptor)) != identity(before):
+            raise UnreadableError(f"{shown} changed while it was read")
+    return entry
+
+
+def _hash(descriptor: int, size: int, shown: str, meter: Meter) -> str:
+    # Not hashlib.file_digest, which takes a short read for the end: bytes read must be the size, and no more.
+    hasher = hashlib.sha256()
+    buffer = memoryview(bytearray(min(size + 1, BUFFER)))
+    left = size
+    while count := os.readv(descriptor, [buffer]):
+        left -= count
+        if left < 0:
+            raise UnreadableError(f"{shown} grew while it was read")
+        hasher.update(buffer[:count])
+        meter.add(count)
+    if left:
+        raise UnreadableError(f"{shown} ended {left} bytes before its size of {size}")
+    return hasher.hexdigest()
