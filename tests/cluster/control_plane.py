@@ -23,6 +23,8 @@ USERS = {  # file: (user, groups)
     "controller-manager": ("system:kube-controller-manager", ()),
     "scheduler": ("system:kube-scheduler", ()),
 }
+# The limits of a big shared cluster would make a small one slow to start and slow to measure.
+UNLIMITED = ("--kube-api-qps=1000", "--kube-api-burst=2000")
 SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
@@ -119,6 +121,7 @@ def controller_manager(spec: Spec, *more: str) -> Component:
         f"--secure-port={spec.at.controller_manager}",
         "--leader-elect=false",
         "--use-service-account-credentials=true",
+        *UNLIMITED,
         f"--root-ca-file={folder}/ca.crt",
         f"--service-account-private-key-file={folder}/service-accounts.key",
         f"--cluster-signing-cert-file={folder}/ca.crt",
@@ -140,6 +143,7 @@ def scheduler(spec: Spec) -> Component:
         "--bind-address=127.0.0.1",
         f"--secure-port={spec.at.scheduler}",
         "--leader-elect=false",
+        *UNLIMITED,
     )
 
 
