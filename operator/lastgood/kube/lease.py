@@ -1,8 +1,8 @@
 """Who may write: one replica at a time, proven by a Lease that is compared, never by its times.
 
 The election modules of the Python clients compare the wall clocks of two machines and do not fence writes.
-Here a candidate watches the resourceVersion on its own monotonic clock, and a holder stops writing well before
-anybody may take over.
+Here a candidate watches the resourceVersion on its own monotonic clock, and a holder stops writing well
+before anybody may take over.
 """
 
 import asyncio
@@ -23,11 +23,10 @@ Body = dict[str, Any]
 
 NAME: Final = "lastgood"
 LEASE_SECONDS: Final = 6.0
-RENEW_SHARE: Final = (
-    2 / 3
-)  # of the duration: we stop writing then, and nobody takes over before the rest is over
+RENEW_SHARE: Final = 2 / 3  # of the duration: we stop writing then, and nobody takes over before the rest is over
 RENEW_EVERY: Final = 1 / 3
 LOOK_EVERY: Final = 1 / 12  # a standby's reads, so that a release is noticed at once
+DEAD_AFTER: Final = 3.0  # durations without an attempt
 LONGEST_LEASE: Final = 300.0  # a foreign duration beyond it is not believed
 
 
@@ -85,6 +84,7 @@ class Lease:
         self._on_change = on_change
         self._valid_until = float("-inf")
         self._announced = False
+        self._tried = clock()
         self._seen: Sighting | None = None
         self._version = ""
 
@@ -96,6 +96,11 @@ class Lease:
     def remaining(self) -> float:
         """Return for how many seconds we may go on writing without a renewal."""
         return max(0.0, self._valid_until - self._clock())
+
+    @property
+    def beating(self) -> bool:
+        """Tell whether somebody still tries to take or keep the Lease: else this process is of no use."""
+        return self._clock() - self._tried < self._seconds * DEAD_AFTER
 
     def check(self) -> None:
         """Refuse if the Lease is not ours now.
@@ -113,8 +118,8 @@ class Lease:
             await asyncio.sleep(self._seconds * (RENEW_EVERY if renewed else LOOK_EVERY))
 
     async def step(self) -> bool:
-        """Try once to take or renew the Lease, and tell if it worked; a failure leaves us what time we had."""
-        renewed = False
+        """Try once to take or renew the Lease, and tell if it worked; a failure takes no time from us."""
+        renewed, self._tried = False, self._clock()
         try:
             async with asyncio.timeout(self._seconds * RENEW_EVERY):
                 renewed = await self._attempt()
@@ -140,9 +145,7 @@ class Lease:
             logger.warning("cannot release the Lease, it will expire: %s", error)
 
     async def _attempt(self) -> bool:
-        sent = (
-            self._clock()
-        )  # before the request: the server may have waited with the answer, never with the write
+        sent = self._clock()  # before the request: the server may have waited with the answer, never with the write
         if self.mine and self._version:
             return self._keep(sent, await self._patch(self._spec(renew=True)))
         try:
@@ -183,9 +186,7 @@ class Lease:
 
     async def _create(self) -> Body:
         spec = {**self._spec(renew=False), "leaseTransitions": 0}
-        return await self._client.create(
-            LEASES, self._namespace, {"metadata": {"name": self._name}, "spec": spec}
-        )
+        return await self._client.create(LEASES, self._namespace, {"metadata": {"name": self._name}, "spec": spec})
 
     async def _patch(self, spec: Body) -> Body:
         body = {"metadata": {"resourceVersion": self._version}, "spec": spec}

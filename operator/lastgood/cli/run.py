@@ -1,0 +1,102 @@
+"""`lastgood run`: the operator itself, in a pod or on a desk."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from lastgood.controller.reconciler import Reconciler
+from lastgood.controller.runtime import BrokenError, Parts, Runtime
+from lastgood.errors import TerminalError
+from lastgood.kube.connection import Connection
+from lastgood.settings import ALL_NAMESPACES, from_environment
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+USAGE_ERROR: Final = 2
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until a signal; 0 after one, 1 if a part broke, 2 if a setting cannot be used."""
+    arguments = parser().parse_args(argv)
+    configure_logging(arguments.log_level)
+    try:
+        asyncio.run(serve(arguments))
+    except TerminalError as error:
+        print(f"lastgood run: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except BrokenError:
+        logging.getLogger(__name__).exception("ended")
+        return 1
+    return 0
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """Find the cluster, read the settings, and live."""
+    connection = await Connection.open(arguments.kubeconfig)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(connection.close)
+        settings = from_environment(flags=flags(arguments), default_namespace=connection.namespace)
+        await Runtime(connection, settings, reconciler).run()
+
+
+def reconciler(parts: Parts) -> Reconciler:
+    """Make the reconciler out of the parts."""
+    return Reconciler(
+        client=parts.client,
+        cache=parts.cache,
+        queue=parts.queue,
+        quarantine=parts.quarantine,
+        audit=parts.audit,
+        settings=parts.settings,
+    )
+
+
+def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """Return what the command line says, by the names of the settings."""
+    namespaces = [ALL_NAMESPACES] if arguments.all_namespaces else arguments.namespace
+    return {
+        "namespaces": ",".join(namespaces) if namespaces else None,
+        "operator_namespace": arguments.operator_namespace,
+        "store": arguments.store,
+        "image": arguments.image,
+        "reverify_interval": arguments.reverify_interval,
+        "liveness": arguments.liveness,
+        "lease_seconds": arguments.lease_seconds,
+        "allow_loopback": "true" if arguments.allow_loopback else None,
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's flags."""
+    found = argparse.ArgumentParser(
+        prog="lastgood run",
+        description="Run the operator. Every flag has an environment variable; the flag wins.",
+    )
+    where = found.add_mutually_exclusive_group()
+    where.add_argument(
+        "-n", "--namespace", action="append", metavar="NS", help="a namespace to look after; may be repeated"
+    )
+    where.add_argument(
+        "-A", "--all-namespaces", action="store_true", help="look after all namespaces (needs a ClusterRole)"
+    )
+    add = found.add_argument
+    add("--operator-namespace", metavar="NS", help="where the Lease and the quarantine ConfigMap are")
+    add("--kubeconfig", metavar="FILE", help="how to reach the cluster; a pod uses its service account")
+    add("--store", metavar="DIR", help="the snapshot store: what `source.store` paths are relative to")
+    add("--image", metavar="IMAGE", help="this operator's image, for the Jobs that verify claims")
+    add("--reverify-interval", metavar="DURATION", help="how often each snapshot is hashed again (6h)")
+    add("--liveness", metavar="HOST:PORT", help="where /healthz and /readyz are served; '' for nowhere")
+    add("--lease-seconds", metavar="SECONDS", help="how long a dead operator blocks its standby (6)")
+    add("--allow-loopback", action="store_true", help="let triggers and checks call this machine")
+    add("--log-level", choices=LEVELS, default="info", help="of stderr; the security log on stdout is complete")
+    return found
+
+
+def configure_logging(level: str) -> None:
+    """Send ordinary logs to stderr; stdout carries the security log and nothing else."""
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=LOG_FORMAT)
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,165 @@
+"""From the API server to the cache and the queue: events, a first list, and a sweep that trusts neither.
+
+kopf never lists again: an event that got lost, or an object that was deleted while a watch was down, is found
+by the sweep only.
+"""
+
+import asyncio
+import gc
+import logging
+import random
+from collections.abc import Iterable
+from typing import Any, Final
+
+from lastgood.api.names import OPT_IN_LABEL
+from lastgood.controller.queue import Queue, backoff
+from lastgood.kube.cache import RESOURCES, Cache, Key, Kind, key_of, related_name, version_of
+from lastgood.kube.client import Client
+from lastgood.kube.problems import ApiError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+
+FIRST_SWEEP: Final = 5.0
+SWEEP_EVERY: Final = 60.0
+SETTLE: Final = 2.0  # what is on its way in the watch must not be fetched as well
+SELECTORS: Final = {Kind.WORKLOAD: OPT_IN_LABEL}
+
+
+class Feed:
+    """Keeps the cache true and the queue informed."""
+
+    def __init__(self, client: Client, cache: Cache, queue: Queue, *, namespaces: tuple[str, ...] | None) -> None:
+        self._client = client
+        self._cache = cache
+        self._queue = queue
+        self._scopes: tuple[str | None, ...] = namespaces if namespaces is not None else (None,)
+
+    def see(self, kind: Kind, type_: str | None, body: Body) -> None:
+        """Take in one watch event (type None: from a list), and wake whom it concerns."""
+        if type_ == "DELETED":
+            self._gone(kind, body)
+        elif self._cache.put(kind, body):
+            self._wake(kind, body)
+
+    def wake_all(self, kinds: Iterable[Kind] = (Kind.SNAPSHOT, Kind.DEPLOYMENT)) -> None:
+        """Ask for a pass of everything: something changed that concerns all."""
+        for key in self._cache.keys(kinds):
+            self._queue.add(key)
+
+    async def fill(self) -> None:
+        """List everything, however long it takes until the API server answers; then the cache is complete."""
+        failures = 0
+        while not self._cache.complete:
+            try:
+                await self._list_all()
+                self._cache.complete = True
+            except ApiError as error:
+                failures += 1
+                pause = backoff(failures)
+                logger.warning("cannot list everything yet, again in %.1f s: %s", pause, explained(error))
+                await asyncio.sleep(pause)
+        settle_memory()
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        await asyncio.sleep(FIRST_SWEEP * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
+        while True:
+            try:
+                await self.sweep()
+            except ApiError as error:
+                logger.warning("cannot sweep, again later: %s", error)
+            await asyncio.sleep(SWEEP_EVERY * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, no secret
+
+    async def sweep(self, *, settle: float = SETTLE) -> int:
+        """Compare the cache with what is there, repair it, and return how much was wrong."""
+        suspects = [key for kind in Kind for scope in self._scopes for key in await self._doubtful(kind, scope)]
+        if not suspects:
+            return 0
+        await asyncio.sleep(settle)
+        repaired = [await self._settle(key, version) for key, version in suspects]
+        return sum(repaired)
+
+    async def _list_all(self) -> None:
+        for kind in Kind:
+            for scope in self._scopes:
+                items, _ = await self._list(kind, scope, metadata_only=False)
+                for body in items:
+                    self.see(kind, None, body)
+
+    async def _list(self, kind: Kind, scope: str | None, *, metadata_only: bool) -> tuple[list[Body], str]:
+        selector = SELECTORS.get(kind, "")
+        return await self._client.list(RESOURCES[kind], scope, label_selector=selector, metadata_only=metadata_only)
+
+    async def _doubtful(self, kind: Kind, scope: str | None) -> list[tuple[Key, int | None]]:
+        """Return the keys of objects that we do not know, know too old, or know though they are gone."""
+        known = {key for key in self._cache.keys([kind]) if scope in (None, key.namespace)}
+        items, _ = await self._list(kind, scope, metadata_only=True)
+        listed = {key_of(kind, body): version_of(body) for body in items}
+        late = [(key, version) for key, version in listed.items() if self._behind(key, version)]
+        return late + [(key, None) for key in known - listed.keys()]
+
+    def _behind(self, key: Key, version: int | None) -> bool:
+        known = self._cache.get(key)
+        if known is None:
+            return True
+        ours = version_of(known)
+        return ours is None or version is None or ours < version
+
+    async def _settle(self, key: Key, version: int | None) -> bool:
+        """Ask for the object itself, unless the watch has brought it meanwhile."""
+        ghost = version is None
+        known = self._cache.get(key)
+        if known is None if ghost else not self._behind(key, version):
+            return False
+        try:
+            body = await self._client.get(RESOURCES[key.kind], key.namespace, key.name)
+        except NotFoundError:
+            return known is not None and self._report(key, known, gone=True)
+        if key.kind is Kind.WORKLOAD and not related_name(key.kind, body):
+            return known is not None and self._report(key, known, gone=True)  # it took back its label
+        return self._report(key, body, gone=False)
+
+    def _report(self, key: Key, body: Body, *, gone: bool) -> bool:
+        if gone:
+            self._gone(key.kind, body)
+        elif self._cache.put(key.kind, body):
+            self._wake(key.kind, body)
+        else:
+            return False
+        logger.warning("the watch missed that %s %s", key, "is gone" if gone else "has changed")
+        return True
+
+    def _gone(self, kind: Kind, body: Body) -> None:
+        if self._cache.drop(key_of(kind, body), uid=body["metadata"].get("uid")):
+            self._wake(kind, body)
+
+    def _wake(self, kind: Kind, body: Body) -> None:
+        for key in self._concerned(kind, body):
+            self._queue.add(key)
+
+    def _concerned(self, kind: Kind, body: Body) -> list[Key]:
+        """Return whose pass an object's change may alter."""
+        own, name = key_of(kind, body), related_name(kind, body)
+        match kind:
+            case Kind.DEPLOYMENT:
+                return [own]
+            case Kind.SNAPSHOT:
+                users = self._cache.related(Kind.DEPLOYMENT, own.namespace, name)
+                return [own, *(key_of(Kind.DEPLOYMENT, user) for user in users)]
+            case Kind.ROLLBACK | Kind.WORKLOAD:
+                return [Key(Kind.DEPLOYMENT, own.namespace, name)] if name else []
+
+
+def explained(error: ApiError) -> str:
+    """Return the error with the remedy that a newcomer needs."""
+    if isinstance(error, NotFoundError):
+        return f"{error} (are the custom resource definitions in crds/ installed?)"
+    return str(error)
+
+
+def settle_memory() -> None:
+    """Take the first list out of the garbage collector's rounds: each would pause the loop by 30 ms."""
+    gc.collect()
+    gc.freeze()

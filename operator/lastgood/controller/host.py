@@ -1,0 +1,127 @@
+"""kopf as host and edge: it watches and hands over events; every decision, retry and write is ours.
+
+Its stateful handlers, timers, indices and peering are not used, see docs/adr.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Final
+
+import kopf
+
+from lastgood.api.names import OPT_IN_LABEL
+from lastgood.controller.feed import Feed
+from lastgood.kube.cache import RESOURCES, Kind
+from lastgood.kube.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+LOGIN_PAUSE: Final = 1.0
+LONGEST_LOGIN_PAUSE: Final = 30.0
+REQUEST_SECONDS: Final = 30.0
+
+Handler = Callable[..., Awaitable[None]]
+
+
+class Endless:
+    """Pauses without an end, and without a length: with one, kopf gives up and exits when it is used up."""
+
+    def __iter__(self) -> Iterator[float]:
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            yield pause * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret
+
+
+class NothingToCompare(kopf.DiffBaseStorage):
+    """Keeps no last-handled state: we compare with what is, not with what was handled."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        """Return nothing, which costs nothing."""
+        del body, extra_fields
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Know nothing."""
+        del body
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Write nothing: annotations of ours on somebody's object would be a write on a quiet cluster."""
+
+
+class Host:
+    """Runs kopf on our session until it is stopped."""
+
+    def __init__(self, connection: Connection, feed: Feed, *, namespaces: tuple[str, ...] | None) -> None:
+        self._connection = connection
+        self._feed = feed
+        self._namespaces = namespaces
+        self._stop = asyncio.Event()
+        self._logins: list[float] = []
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch until `stop`; raises when kopf itself breaks."""
+        await kopf.operator(
+            registry=self._registry(),
+            settings=settings(),
+            standalone=True,
+            clusterwide=self._namespaces is None,
+            namespaces=self._namespaces or (),
+            stop_flag=self._stop,
+            ready_flag=self.ready,
+        )
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._stop.set()
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, id="login")(self._login)
+        for kind in Kind:
+            resource = RESOURCES[kind]
+            route = kopf.on.event(
+                resource.group, resource.version, resource.plural, registry=registry, id=resource.plural
+            )
+            route(self._route(kind))
+        return registry
+
+    def _route(self, kind: Kind) -> Handler:
+        async def see(*, event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401  # kopf passes two dozen more
+            self._feed.see(kind, event["type"], dict(event["object"]))
+
+        return see
+
+    async def _login(self, **_: Any) -> kopf.AiohttpSession:  # noqa: ANN401  # kopf passes what we do not need
+        """Hand over the session; kopf asks again when it was refused, and must not do so in a tight loop."""
+        now = time.monotonic()
+        self._logins = [at for at in self._logins if now - at < LONGEST_LOGIN_PAUSE]
+        await asyncio.sleep(min(LONGEST_LOGIN_PAUSE, LOGIN_PAUSE * len(self._logins)))
+        self._logins.append(time.monotonic())
+        return kopf.AiohttpSession(
+            server=self._connection.server,
+            aiohttp_session=self._connection.session,
+            default_namespace=self._connection.namespace,
+        )
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return what was measured to be right for events only, at tens of thousands of objects."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False  # Events are ours
+    chosen.peering.standalone = True  # peers of equal priority all pause; the Lease decides
+    chosen.scanning.disabled = True  # fixed kinds and namespaces need no rights to list CRDs and namespaces
+    chosen.watching.chunk_size = 500
+    chosen.watching.initial_streaming = False  # it loses objects
+    chosen.watching.label_selectors[("apps", "v1", "deployments")] = OPT_IN_LABEL
+    chosen.queueing.idle_timeout = 0.05  # a task for each object is kept no longer than its event
+    chosen.queueing.worker_limit = None  # a limit below the number of objects can deadlock
+    chosen.networking.error_backoffs = Endless()
+    chosen.networking.request_timeout = REQUEST_SECONDS
+    chosen.persistence.diffbase_storage = NothingToCompare()
+    return chosen

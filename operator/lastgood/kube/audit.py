@@ -1,0 +1,187 @@
+"""The security log and the Events: who did what to what, and why, in one line each."""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from lastgood.api.names import FIELD_MANAGER
+from lastgood.errors import LastgoodError
+from lastgood.kube import redact
+from lastgood.kube.client import Client
+from lastgood.kube.resources import EVENTS, Resource
+
+logger = logging.getLogger(__name__)
+
+Severity = Literal["info", "warning", "alert"]
+EventType = Literal["Normal", "Warning"]
+Subject = Mapping[str, str]
+
+WAITING: Final = 2048
+BURST: Final = 50.0
+PER_SECOND: Final = 25.0
+SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
+REMEMBERED: Final = 4096
+REASON_LIMIT: Final = 128  # of the core/v1 Event
+NAME_LIMIT: Final = 200
+
+
+def print_line(text: str) -> None:
+    """Write one line to stdout, at once: a log that is lost in a crash tells nothing."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posting:
+    """One Event that waits to be written."""
+
+    subject: Subject
+    type_: EventType
+    reason: str
+    message: str
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Return what makes two Events the same."""
+        return self.subject.get("uid", ""), self.reason, self.message
+
+
+class Audit:
+    """Writes the security log at once, and Events when there is time; start `run` for the latter."""
+
+    def __init__(
+        self,
+        client: Client | None = None,
+        *,
+        instance: str = FIELD_MANAGER,
+        write: Callable[[str], None] = print_line,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._instance = instance
+        self._write = write
+        self._waiting: asyncio.Queue[Posting] = asyncio.Queue(WAITING)
+        self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._bucket = Bucket(burst=BURST, per_second=PER_SECOND, clock=clock)
+        self._clock = clock
+
+    def step(
+        self,
+        *,
+        what: str,
+        reason: str,
+        message: str,
+        subject: Subject,
+        severity: Severity = "info",
+        **facts: object,
+    ) -> None:
+        """Write one entry of the security log; facts stand beside the fixed fields and never replace them."""
+        entry: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "logger": "security",
+            "severity": severity,
+            "event": redact.line(what),
+            "reason": redact.line(str(reason)),
+            "message": redact.line(message),
+            "subject": redact.value(dict(subject)),
+        }
+        more = {name: redact.value(fact) for name, fact in facts.items() if name not in entry}
+        self._write(json.dumps(entry | more, ensure_ascii=True, allow_nan=False))
+
+    async def event(self, subject: Subject, *, type_: EventType, reason: str, message: str) -> None:
+        """Hand over an Event to be written off the critical path; never raises, and never waits."""
+        posting = Posting(subject=dict(subject), type_=type_, reason=str(reason), message=redact.line(message))
+        if self._said_lately(posting):
+            return
+        try:
+            self._waiting.put_nowait(posting)
+        except asyncio.QueueFull:
+            logger.warning("too many Events wait; dropped %s: %s", posting.reason, posting.message)
+
+    async def run(self) -> None:
+        """Write the Events that wait, not faster than the API server should be asked to."""
+        while True:
+            posting = await self._waiting.get()
+            await asyncio.sleep(self._bucket.wait())
+            await self._post(posting)
+            self._waiting.task_done()
+
+    async def drain(self, *, seconds: float) -> None:
+        """Wait until all Events are written, but not longer than this; `run` must be running."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiting.join()
+        except TimeoutError:
+            logger.warning("%d Events are not written", self._waiting.qsize())
+
+    def _said_lately(self, posting: Posting) -> bool:
+        now = self._clock()
+        said = self._recent.get(posting.words)
+        if said is not None and now - said < SAME_SECONDS:
+            return True
+        self._recent[posting.words] = now
+        self._recent.move_to_end(posting.words)
+        if len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+        return False
+
+    async def _post(self, posting: Posting) -> None:
+        if self._client is None:
+            return
+        try:
+            await self._client.create(EVENTS, posting.subject["namespace"], self._body(posting))
+        except (LastgoodError, KeyError) as error:
+            logger.warning("cannot write the Event %s (%s): %s", posting.reason, posting.message, error)
+
+    def _body(self, posting: Posting) -> dict[str, Any]:
+        subject, now = posting.subject, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        involved = {key: subject[key] for key in ("apiVersion", "kind", "namespace", "name", "uid") if key in subject}
+        return {
+            "metadata": {
+                "name": f"{subject['name'][:NAME_LIMIT].rstrip('-.')}.{uuid.uuid4().hex[:16]}",
+                "namespace": subject["namespace"],
+            },
+            "involvedObject": involved,
+            "type": posting.type_,
+            "reason": posting.reason[:REASON_LIMIT],
+            "message": posting.message,
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": self._instance[:REASON_LIMIT],
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+
+
+class Bucket:
+    """So many at once, then so many a second."""
+
+    def __init__(self, *, burst: float, per_second: float, clock: Callable[[], float]) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._clock = clock
+        self._left = burst
+        self._at = clock()
+
+    def wait(self) -> float:
+        """Take one, and return for how many seconds to wait before using it."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second) - 1.0
+        self._at = now
+        return max(0.0, -self._left / self._per_second)
+
+
+def subject_of(resource: Resource, body: Mapping[str, Any]) -> dict[str, str]:
+    """Return the subject that an object is."""
+    metadata = body["metadata"]
+    names = {key: str(metadata[key]) for key in ("namespace", "name", "uid") if key in metadata}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **names}

@@ -1,0 +1,155 @@
+"""The digests that nobody may serve: one ConfigMap in the operator's namespace, watched on its own.
+
+Its RBAC is the responders'. Keys: `sha256-<hex>` (everywhere), `<namespace>.sha256-<hex>` (one namespace).
+"""
+
+import asyncio
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from lastgood.api.names import QUARANTINE_CONFIG_MAP
+from lastgood.kube import redact
+from lastgood.kube.client import Client
+from lastgood.kube.problems import AlreadyExistsError, ApiError, ExpiredError, NotFoundError, UnavailableError
+from lastgood.kube.resources import CONFIGMAPS
+
+logger = logging.getLogger(__name__)
+
+KEY: Final = re.compile(r"(?:(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\.)?sha256-(?P<hex>[0-9a-f]{64})")
+EVERYWHERE: Final = ""
+SELECTOR: Final = f"metadata.name={QUARANTINE_CONFIG_MAP}"
+STALE_SECONDS: Final = 150.0  # two silent bookmarks
+PAUSES: Final = (0.2, 1.0, 3.0, 10.0)
+WARNINGS: Final = 100
+
+Entries = dict[str, dict[str, str]]  # namespace (or EVERYWHERE) -> digest -> why
+
+
+class Quarantine:
+    """What the ConfigMap says; until it has been read nothing is known, and nothing may be chosen."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        namespace: str,
+        on_change: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._on_change = on_change
+        self._clock = clock
+        self._entries: Entries = {}
+        self._contact = float("-inf")
+        self._warned: set[str] = set()
+
+    @property
+    def synced(self) -> bool:
+        """Tell whether what we know is what the API server says, as far as a watch can tell."""
+        return self._clock() - self._contact < STALE_SECONDS
+
+    def entries(self, namespace: str) -> dict[str, str]:
+        """Return the digests (`sha256:<hex>`) that are quarantined in a namespace, and why."""
+        return {**self._entries.get(namespace, {}), **self._entries.get(EVERYWHERE, {})}
+
+    def scope(self, namespace: str, digest: str) -> str | None:
+        """Return `All`, `Namespace` or None: how far the quarantine of a digest reaches."""
+        if digest in self._entries.get(EVERYWHERE, {}):
+            return "All"
+        return "Namespace" if digest in self._entries.get(namespace, {}) else None
+
+    async def refresh(self) -> None:
+        """Read the ConfigMap now: before a digest is written, a watch is not fresh enough."""
+        try:
+            self._learn(await self._client.get(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP))
+        except NotFoundError:
+            self._learn(None)
+
+    async def add(self, namespace: str | None, digest: str, info: Mapping[str, Any]) -> None:
+        """Quarantine a digest in one namespace, or everywhere; what is there already stays as it is."""
+        if digest in self._entries.get(namespace or EVERYWHERE, {}):
+            return
+        data = {key_of(namespace, digest): json.dumps(redact.value(dict(info)), sort_keys=True)}
+        try:
+            body = await self._client.patch(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP, {"data": data})
+        except NotFoundError:
+            body = await self._create(data)
+        self._learn(body)
+
+    async def run(self) -> None:
+        """List and watch for ever; errors are repeated with a growing pause."""
+        failures = 0
+        while True:
+            try:
+                await self._follow()
+                failures = 0
+            except ExpiredError:
+                failures = 0
+            except ApiError as error:
+                pause = PAUSES[min(failures, len(PAUSES) - 1)] * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
+                failures += 1
+                logger.warning("cannot watch the quarantine, again in %.1f s: %s", pause, error)
+                await asyncio.sleep(pause)
+
+    async def _follow(self) -> None:
+        found, version = await self._client.list(CONFIGMAPS, self._namespace, field_selector=SELECTOR)
+        self._learn(found[0] if found else None)
+        while True:
+            async for event in self._client.watch(
+                CONFIGMAPS, self._namespace, field_selector=SELECTOR, resource_version=version
+            ):
+                version = event["object"]["metadata"]["resourceVersion"]
+                self._see(event)
+
+    def _see(self, event: dict[str, Any]) -> None:
+        self._contact = self._clock()
+        match event["type"]:
+            case "ADDED" | "MODIFIED":
+                self._learn(event["object"])
+            case "DELETED":
+                logger.warning("the quarantine ConfigMap was deleted: nothing is quarantined by it any more")
+                self._learn(None)
+
+    def _learn(self, body: dict[str, Any] | None) -> None:
+        first, self._contact = not self.synced, self._clock()
+        entries = self._parse((body or {}).get("data") or {})
+        if first or entries != self._entries:
+            self._entries = entries
+            self._on_change()
+
+    def _parse(self, data: Mapping[str, Any]) -> Entries:
+        entries: Entries = {}
+        for key, why in data.items():
+            match = KEY.fullmatch(key)
+            if match is None:
+                self._warn(key)
+                continue
+            scope = entries.setdefault(match["namespace"] or EVERYWHERE, {})
+            scope[f"sha256:{match['hex']}"] = redact.line(str(why)) or "no reason given"
+        return entries
+
+    def _warn(self, key: str) -> None:
+        """Say once for each key that it quarantines nothing; whoever mistyped a digest must find out."""
+        if key not in self._warned and len(self._warned) < WARNINGS:
+            self._warned.add(key)
+            shown = redact.line(key, 120)
+            logger.warning("quarantine key %r is ignored: not [<namespace>.]sha256-<64 hex digits>", shown)
+
+    async def _create(self, data: dict[str, str]) -> dict[str, Any]:
+        body = {"metadata": {"name": QUARANTINE_CONFIG_MAP}, "data": data}
+        try:
+            return await self._client.create(CONFIGMAPS, self._namespace, body)
+        except AlreadyExistsError as error:
+            raise UnavailableError(status=409, reason="AlreadyExists", message=str(error)) from error
+
+
+def key_of(namespace: str | None, digest: str) -> str:
+    """Return the ConfigMap key of a digest, which may hold no colon."""
+    key = digest.replace(":", "-", 1)
+    return f"{namespace}.{key}" if namespace else key

@@ -1,0 +1,180 @@
+"""What an administrator chooses: flags, else environment, else defaults; refused with a sentence."""
+
+import os
+import re
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from lastgood.errors import TerminalError
+
+T = TypeVar("T")
+
+NAMES: Final[dict[str, str]] = {
+    "namespaces": "LASTGOOD_NAMESPACES",
+    "operator_namespace": "LASTGOOD_OPERATOR_NAMESPACE",
+    "identity": "POD_NAME",
+    "store": "LASTGOOD_STORE",
+    "image": "LASTGOOD_IMAGE",
+    "pull_policy": "LASTGOOD_PULL_POLICY",
+    "reverify_interval": "LASTGOOD_REVERIFY_INTERVAL",
+    "liveness": "LASTGOOD_LIVENESS",
+    "allow_loopback": "LASTGOOD_ALLOW_LOOPBACK",
+    "lease_seconds": "LASTGOOD_LEASE_SECONDS",
+}
+
+ALL_NAMESPACES: Final = "*"
+LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|s|m|h))+")
+UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+PULL_POLICIES: Final = ("IfNotPresent", "Always", "Never")
+DAY: Final = 86400.0
+SHORTEST_LEASE, LONGEST_LEASE = 3.0, 300.0
+LONGEST_IMAGE: Final = 512
+HIGHEST_PORT: Final = 65535
+
+
+class SettingsError(TerminalError):
+    """A setting cannot be used; the message begins with its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How this operator runs."""
+
+    namespaces: tuple[str, ...] | None  # None: all of them
+    operator_namespace: str
+    identity: str
+    store: Path | None = None
+    image: str | None = None
+    pull_policy: str = "IfNotPresent"
+    reverify_interval: float = DAY / 4  # seconds
+    liveness: tuple[str, int] | None = ("0.0.0.0", 8080)  # noqa: S104  # the kubelet asks from outside the pod
+    allow_loopback: bool = False
+    lease_seconds: float = 6.0
+
+    def watches(self, namespace: str) -> bool:
+        """Tell whether the objects of a namespace are ours to look after."""
+        return self.namespaces is None or namespace in self.namespaces
+
+
+def from_environment(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    flags: Mapping[str, str | None] | None = None,
+    default_namespace: str = "default",
+) -> Settings:
+    """Return the settings; a flag (by the name of its field) outranks the environment.
+
+    Raises:
+        SettingsError: a value cannot be used.
+    """
+    given = {name: flag for name, flag in (flags or {}).items() if flag is not None}
+    texts = {name: given.get(name, environment.get(variable)) for name, variable in NAMES.items()}
+    chosen = {
+        name: _parsed(NAMES[name], PARSERS[name], text)
+        for name, text in texts.items()
+        if text is not None and (text.strip() or name in MAY_BE_EMPTY)
+    }
+    chosen.setdefault("operator_namespace", default_namespace)
+    chosen.setdefault("namespaces", (chosen["operator_namespace"],))
+    chosen.setdefault("identity", f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+    return Settings(**chosen)
+
+
+def _parsed(variable: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text.strip())
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}, got {text.strip()[:100]!r}") from error
+
+
+def _namespaces(text: str) -> tuple[str, ...] | None:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise ValueError("must name at least one namespace")
+    return None if ALL_NAMESPACES in names else tuple(_label(name) for name in names)
+
+
+def _label(text: str) -> str:
+    if not LABEL.fullmatch(text):
+        raise ValueError("must be the name of a namespace (or '*' for all of them, where a list is taken)")
+    return text
+
+
+def _identity(text: str) -> str:
+    if not text.isprintable() or len(text) > 253:  # noqa: PLR2004  # the longest name of a pod
+        raise ValueError("must be a name of at most 253 characters")
+    return text
+
+
+def _store(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path of a directory")
+    return path
+
+
+def _image(text: str) -> str:
+    if len(text) > LONGEST_IMAGE or any(char.isspace() for char in text):
+        raise ValueError("must be an image reference without spaces")
+    return text
+
+
+def _pull_policy(text: str) -> str:
+    if text not in PULL_POLICIES:
+        raise ValueError(f"must be one of {', '.join(PULL_POLICIES)}")
+    return text
+
+
+def _interval(text: str) -> float:
+    """Return seconds; 10 s is short enough for a test, a week is long enough for anybody."""
+    if not DURATION.fullmatch(text):
+        raise ValueError("must be a duration such as 30m or 6h")
+    seconds = sum(int(n) * UNITS[unit] for n, unit in re.findall(r"([0-9]+)(ms|s|m|h)", text))
+    if not 1 <= seconds <= 30 * DAY:
+        raise ValueError("must be between 1s and 720h")
+    return float(seconds)
+
+
+def _liveness(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= HIGHEST_PORT:
+        raise ValueError("must be HOST:PORT, or empty for none")
+    return host.strip("[]"), int(port)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("must be true or false")
+    return text.lower() in ("true", "1")
+
+
+def _lease_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
+        raise ValueError(f"must be between {SHORTEST_LEASE:g} and {LONGEST_LEASE:g} seconds")
+    return seconds
+
+
+MAY_BE_EMPTY: Final = frozenset({"liveness"})
+PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "namespaces": _namespaces,
+    "operator_namespace": _label,
+    "identity": _identity,
+    "store": _store,
+    "image": _image,
+    "pull_policy": _pull_policy,
+    "reverify_interval": _interval,
+    "liveness": _liveness,
+    "allow_loopback": _bool,
+    "lease_seconds": _lease_seconds,
+}
