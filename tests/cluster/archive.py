@@ -1,40 +1,54 @@
-"""The pause image, written by hand: one static program needs no image builder."""
+"""Docker archives of one layer, written by hand: that needs no image builder, and no root."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import platform
 import tarfile
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import tempfile
+from pathlib import Path
+from typing import Any
 
 PAUSE = "localhost/lastgood-pause:1"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def write_pause(program: Path, target: Path) -> None:
-    """Write a Docker archive of the image PAUSE."""
-    layer = _tar({"pause": (program.read_bytes(), 0o755)})
-    config = json.dumps(
-        {
-            "architecture": "amd64" if program.read_bytes()[18] == 0x3E else "arm64",  # e_machine in the ELF header
-            "os": "linux",
-            "config": {"Entrypoint": ["/pause"]},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-        },
-    ).encode()
-    manifest = json.dumps([{"Config": "config.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"]}]).encode()
-    files = {"layer.tar": layer, "config.json": config, "manifest.json": manifest}
-    target.write_bytes(_tar({name: (content, 0o644) for name, content in files.items()}))
+    """Write the image PAUSE: one static program."""
+    with tempfile.TemporaryDirectory() as folder:
+        layer = Path(folder) / "layer.tar"
+        with tarfile.open(layer, "w") as files:
+            _add(files, "pause", program.read_bytes(), 0o755)
+        _write(PAUSE, layer, {"Entrypoint": ["/pause"]}, target)
 
 
-def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, (content, mode) in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+def write_root(tag: str, root: Path, target: Path) -> None:
+    """Write the image of a root file system."""
+    _write(tag, root, {"Env": [PATH], "Cmd": ["/bin/sh"]}, target)
+
+
+def _write(tag: str, layer: Path, how: dict[str, Any], target: Path) -> None:
+    with layer.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    machine = platform.machine()
+    config = {
+        "architecture": ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "config": how,
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "lastgood tests"}],
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    with tarfile.open(target, "w") as files:
+        files.add(layer, "layer.tar")
+        _add(files, "config.json", json.dumps(config).encode(), 0o644)
+        _add(files, "manifest.json", json.dumps(manifest).encode(), 0o644)
+
+
+def _add(files: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), mode
+    files.addfile(member, io.BytesIO(content))
