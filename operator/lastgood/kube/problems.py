@@ -7,6 +7,7 @@ from lastgood.errors import LastgoodError, TransientError
 
 MESSAGE_LIMIT: Final = 1024
 CAUSE_LIMIT: Final = 32
+NOT_IN_SCHEMA: Final = "failed to create typed patch object"  # an apply of an unknown field says so with 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def from_status(status: int, answer: Any) -> ApiError:  # noqa: ANN401  # decode
     body = answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
     reason = str(body.get("reason") or "")
     message = str(body.get("message") or f"the API server answered with HTTP status {status}")
-    kind = _error_type(status, reason)
+    kind = InvalidError if message.startswith(NOT_IN_SCHEMA) else _error_type(status, reason)
     return kind(status=status, reason=reason or kind.__name__, message=message, causes=_causes(body))
 
 

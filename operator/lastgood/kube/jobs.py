@@ -1,0 +1,290 @@
+"""Verification near the bytes: a Job that mounts a claim read-only, and whose word counts only if it is ours.
+
+A Job of the same name, or a pod with the same labels, may be anybody's: the uid and the nonce tell.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lastgood.api.names import API_VERSION, FIELD_MANAGER, GROUP
+from lastgood.errors import LastgoodError, TransientError
+from lastgood.kube import redact
+from lastgood.kube.client import Client
+from lastgood.kube.problems import NotFoundError, UnavailableError
+from lastgood.kube.resources import JOBS, PODS
+from lastgood.settings import Settings
+from lastgood.verify import Result, Verdict
+
+logger = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+
+DEADLINE_SECONDS: Final = 3600
+TTL_SECONDS: Final = 600
+MESSAGE_LIMIT: Final = 4096  # what the kubelet keeps
+POLLS: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)  # then every 5 s
+UNSTARTED_SECONDS: Final = 120.0  # a pod that still waits then (image, claim) will not start by itself
+NONCE_LABEL: Final = f"{GROUP}/nonce"
+CONTAINER: Final = "verify"
+TERMINATION_LOG: Final = "/dev/termination-log"
+FINDINGS: Final = 20
+LARGEST: Final = 2**63 - 1
+
+
+class NotAnsweredError(LastgoodError):
+    """The Job gave no answer that counts; nothing is known about the bytes."""
+
+
+async def verify_on_claim(  # noqa: PLR0913  # whose claim, which path on it, and what it should be
+    client: Client,
+    settings: Settings,
+    *,
+    namespace: str,
+    snapshot_name: str,
+    uid: str,
+    claim: str,
+    path: str,
+    digest: str,
+    nonce: str,
+) -> Result:
+    """Hash a path on a claim by a Job in its namespace; whatever goes wrong is Unreadable, with a sentence.
+
+    Raises:
+        TransientError: the API server did not answer, or the Lease is not ours: try again.
+    """
+    started = time.monotonic()
+    job = job_body(settings, snapshot_name=snapshot_name, uid=uid, claim=claim, path=path, digest=digest, nonce=nonce)
+    try:
+        created = await client.create(JOBS, namespace, job)
+        try:
+            text = await _answer(client, created)
+        finally:
+            await _delete(client, created)
+        return parsed(text, digest=digest, nonce=nonce)
+    except TransientError:
+        raise
+    except LastgoodError as error:
+        return unreadable(digest, redact.line(str(error)), time.monotonic() - started)
+
+
+def job_body(  # noqa: PLR0913  # everything that a Job is told
+    settings: Settings, *, snapshot_name: str, uid: str, claim: str, path: str, digest: str, nonce: str
+) -> Body:
+    """Return the Job.
+
+    Raises:
+        NotAnsweredError: the operator does not know which image to start.
+    """
+    if settings.image is None:
+        raise NotAnsweredError("the operator was not told its image (LASTGOOD_IMAGE), so it cannot start a Job")
+    owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": snapshot_name, "uid": uid}
+    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(nonce)}
+    command = ["verify-job", "--root", "/data", "--path", path, "--digest", digest, "--nonce", nonce]
+    return {
+        "metadata": {"name": job_name(uid, nonce), "labels": labels, "ownerReferences": [owner]},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": DEADLINE_SECONDS,
+            "ttlSecondsAfterFinished": TTL_SECONDS,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod(settings, claim, [*command, "--termination-log", TERMINATION_LOG]),
+            },
+        },
+    }
+
+
+def job_name(uid: str, nonce: str) -> str:
+    """Return a name that is new for each nonce, and says nothing that is not in the snapshot."""
+    return f"lastgood-verify-{hashlib.sha256(uid.encode()).hexdigest()[:16]}-{short(nonce)}"
+
+
+def short(nonce: str) -> str:
+    """Return what of a nonce fits a name and a label."""
+    return hashlib.sha256(nonce.encode()).hexdigest()[:12]
+
+
+def parsed(text: str, *, digest: str, nonce: str) -> Result:
+    """Return the verdict in a termination message, if it is ours and consistent.
+
+    Raises:
+        NotAnsweredError: it is not.
+    """
+    answer = _object(text)
+    if answer.get("nonce") != nonce:
+        raise NotAnsweredError("the Job's answer is not for this question: the nonce differs")
+    try:
+        result = _result(answer, digest)
+    except (ValueError, TypeError, KeyError) as error:
+        raise NotAnsweredError("the Job's answer is not complete") from error
+    if (result.verdict is Verdict.VERIFIED) != (result.actual == digest):
+        raise NotAnsweredError("the Job's answer contradicts itself: its verdict and its digest disagree")
+    return result
+
+
+def unreadable(digest: str, message: str, seconds: float) -> Result:
+    """Return the result that says that nothing is known."""
+    return Result(
+        verdict=Verdict.UNREADABLE,
+        expected=digest,
+        actual=None,
+        size_bytes=0,
+        file_count=0,
+        seconds=seconds,
+        findings=(),
+        message=message,
+    )
+
+
+def _pod(settings: Settings, claim: str, arguments: list[str]) -> Body:
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    container = {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "args": arguments,
+        "terminationMessagePath": TERMINATION_LOG,
+        "securityContext": security,
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+    }
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
+    }
+
+
+async def _answer(client: Client, job: Body) -> str:
+    """Wait for the pod of this very Job, and return its last words."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    patience = time.monotonic() + UNSTARTED_SECONDS
+    for count in range(DEADLINE_SECONDS * 10):
+        await asyncio.sleep(POLLS[min(count, len(POLLS) - 1)])
+        try:
+            pod = await _pod_of(client, job)
+        except UnavailableError:  # an outage must not throw away an hour of hashing
+            continue
+        state = _state(pod)
+        if "terminated" in state:
+            return _last_words(state["terminated"])
+        if "running" not in state and time.monotonic() > patience:
+            raise NotAnsweredError(f"the Job's pod did not start: {_why_waiting(pod, state)}")
+        if time.monotonic() > deadline:
+            break
+        if pod is None:
+            await _require_unfinished(client, job)
+    raise NotAnsweredError(f"the Job took longer than {DEADLINE_SECONDS} s")
+
+
+async def _pod_of(client: Client, job: Body) -> Body | None:
+    metadata = job["metadata"]
+    selector = f"batch.kubernetes.io/controller-uid={metadata['uid']}"
+    pods, _ = await client.list(PODS, metadata["namespace"], label_selector=selector)
+    owned = [pod for pod in pods if metadata["uid"] in _owners(pod)]
+    if len(owned) > 1:
+        raise NotAnsweredError("more than one pod says that it is the Job's: one of them is not")
+    return owned[0] if owned else None
+
+
+def _owners(pod: Body) -> list[str]:
+    references = pod["metadata"].get("ownerReferences") or []
+    return [str(reference["uid"]) for reference in references if reference.get("controller")]
+
+
+def _state(pod: Body | None) -> Body:
+    statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or []
+    found: Body = next((status.get("state") or {} for status in statuses if status["name"] == CONTAINER), {})
+    return found
+
+
+def _last_words(terminated: Mapping[str, Any]) -> str:
+    message = str(terminated.get("message") or "")
+    if message:
+        return message
+    reason, code = terminated.get("reason", "Error"), terminated.get("exitCode")
+    raise NotAnsweredError(f"the Job ended without an answer: {reason}, exit code {code}")
+
+
+def _why_waiting(pod: Body | None, state: Body) -> str:
+    if pod is None:
+        return "none was created (see the Job's Events, a quota or an admission policy may forbid it)"
+    waiting = state.get("waiting") or {}
+    scheduled = [c for c in pod["status"].get("conditions") or [] if c["type"] == "PodScheduled"]
+    told = [waiting.get("reason"), waiting.get("message"), *(c.get("message") for c in scheduled)]
+    return redact.line(", ".join(str(word) for word in told if word) or "no reason given", 400)
+
+
+async def _require_unfinished(client: Client, job: Body) -> None:
+    """Find out that the Job was deleted, or failed without a pod that we can see."""
+    metadata = job["metadata"]
+    try:
+        found = await client.get(JOBS, metadata["namespace"], metadata["name"])
+    except NotFoundError as error:
+        raise NotAnsweredError("the Job was deleted before it answered") from error
+    if found["metadata"]["uid"] != metadata["uid"]:
+        raise NotAnsweredError("the Job was replaced by another one")
+    for condition in (found.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            told = redact.line(str(condition.get("message") or condition.get("reason")), 400)
+            raise NotAnsweredError(f"the Job failed: {told}")
+
+
+async def _delete(client: Client, job: Body) -> None:
+    metadata = job["metadata"]
+    try:
+        await client.delete(JOBS, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+    except NotFoundError:
+        return
+    except LastgoodError as error:
+        logger.info("cannot delete Job %s, it deletes itself later: %s", metadata["name"], error)
+
+
+def _object(text: str) -> Body:
+    if len(text) > MESSAGE_LIMIT:
+        raise NotAnsweredError("the Job's answer is too long")
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        told = redact.line(text, 200)
+        raise NotAnsweredError(f"the Job's answer is not a verdict: {told}") from error
+    if not isinstance(answer, dict):
+        raise NotAnsweredError("the Job's answer is not a verdict")
+    return answer
+
+
+def _result(answer: Body, digest: str) -> Result:
+    actual = answer.get("actual")
+    return Result(
+        verdict=Verdict(answer["verdict"]),
+        expected=digest,
+        actual=None if actual is None else redact.line(str(actual), 80),
+        size_bytes=_count(answer["sizeBytes"]),
+        file_count=_count(answer["fileCount"]),
+        seconds=min(max(0.0, float(answer["seconds"])), float(DEADLINE_SECONDS)),
+        findings=tuple(redact.line(str(finding), 300) for finding in answer["findings"][:FINDINGS]),
+        message=redact.line(str(answer["message"])),
+    )
+
+
+def _count(number: object) -> int:
+    if not isinstance(number, int) or not 0 <= number <= LARGEST:
+        raise ValueError("a count must be a number")
+    return number
