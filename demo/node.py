@@ -1,0 +1,82 @@
+"""The stage with a real node: the operator's image installed by its Helm chart, and real pods that serve."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo.stage import begin, connect, digests
+from tests.cluster import images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from demo.world import Folder, World
+    from tests.cluster import Cluster
+
+ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+OPERATOR, SERVER = "localhost/lastgood:demo", "localhost/digits-server:demo"
+OPERATOR_NAMESPACE = "lastgood-system"
+VOLUMES = ("lastgood-store", "digits-models", "digits-traffic")
+NAMES = ("server.yaml", "client.yaml", "snapshots.yaml", "model.yaml")
+
+
+def build_images(say: Callable[[str], None]) -> list[Path]:
+    """Build the operator's image and the model server's; what did not change comes from the cache."""
+    return [
+        build_image(ROOT, ROOT / "Dockerfile", OPERATOR, ROOT / "requirements" / "runtime.txt", say),
+        build_image(HERE, HERE / "Dockerfile", SERVER, HERE / "requirements.txt", say),
+    ]
+
+
+def build_image(context: Path, dockerfile: Path, tag: str, requirements: Path, say: Callable[[str], None]) -> Path:
+    """Build one image with the wheels of its requirements."""
+    wheels = images.wheel_arguments(images.wheelhouse(requirements, progress=say))
+    return images.build(context, dockerfile, tag, build_args=wheels.build_args, volumes=wheels.volumes, progress=say)
+
+
+@contextmanager
+def on_node(cluster: Cluster, folder: Folder, say: Callable[[str], None]) -> Iterator[World]:
+    """Play on a node; what runs there goes away with the block, or with the cluster."""
+    for archive in build_images(say):
+        cluster.load_image(archive)
+        say(f"the node has {archive.name}")
+    world = connect(cluster, folder)
+    world.operator_log = lambda: logs(cluster)
+    begin(world, names=NAMES, values=digests(folder))
+    try:
+        install(cluster)
+        say("the operator is installed by its Helm chart, and ready")
+        world.apply()
+        yield world
+    finally:
+        clear(cluster)
+
+
+def install(cluster: Cluster) -> None:
+    """Install the chart, as its README says."""
+    cluster.helm(
+        "upgrade",
+        "--install",
+        "lastgood",
+        str(ROOT / "charts" / "lastgood"),
+        f"--namespace={OPERATOR_NAMESPACE}",
+        f"--values={HERE / 'values.yaml'}",
+        "--wait",
+        "--timeout=3m",
+    )
+
+
+def logs(cluster: Cluster) -> str:
+    """Return the operator's log, which is its security log too."""
+    shown = cluster.kubectl("logs", "deployment/lastgood", "-n", OPERATOR_NAMESPACE, "--tail=-1", check=False)
+    return shown.stdout or shown.stderr
+
+
+def clear(cluster: Cluster) -> None:
+    """Stop every pod before the folder that they mount goes away."""
+    cluster.helm("uninstall", "lastgood", f"--namespace={OPERATOR_NAMESPACE}", "--wait", check=False)
+    for kind, names in (("namespace", ("digits", OPERATOR_NAMESPACE)), ("persistentvolume", VOLUMES)):
+        cluster.kubectl("delete", kind, *names, "--ignore-not-found", check=False, timeout=120)

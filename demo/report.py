@@ -1,0 +1,129 @@
+"""The report: what happened, how long each part took, what the client saw, in words, numbers and a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from demo import plot
+from demo.traffic import Tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from demo.client import Outcome
+    from demo.story import Scene
+    from demo.train import Trained
+
+PARTS = (
+    ("damage_to_detected", "noticed"),
+    ("detected_to_switched", "switched"),
+    ("switched_to_available", "available"),
+    ("available_to_outcome", "validated"),
+    ("damage_to_available", "in all"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything the report is made of."""
+
+    stage: str
+    trained: list[Trained]
+    scenes: list[Scene]
+    outcomes: list[Outcome]
+    tables: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every scene was there and went as told."""
+        return len(self.scenes) == 3 and not any(scene.problems for scene in self.scenes)
+
+    def write(self, folder: Path) -> None:
+        """Write report.md, report.json and accuracy.png."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        (folder / "report.md").write_text(self.as_markdown())
+        plot.draw(self.outcomes, self.scenes, folder / "accuracy.png")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the facts for a program."""
+        tally = Tally.of(self.outcomes)
+        return {
+            "ok": self.ok,
+            "stage": self.stage,
+            "seconds": round(self.seconds, 1),
+            "accuracy": {f"v{each.version}": each.true_accuracy for each in self.trained},
+            "requests": tally.requests,
+            "failed_requests": tally.failed,
+            "scenes": [scene.as_json() for scene in self.scenes],
+        }
+
+    def as_markdown(self) -> str:
+        """Return the report for a person."""
+        parts = [
+            "# Three rollbacks of a served model",
+            self._summary(),
+            "![Accuracy and failed requests over time](accuracy.png)",
+            self._overview(),
+            *(describe(scene) for scene in self.scenes),
+            "## The versions",
+            self._versions(),
+            "## What kubectl shows at the end",
+            f"```\n{self.tables.strip()}\n```",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _summary(self) -> str:
+        tally = Tally.of(self.outcomes)
+        word = "Everything went as told." if self.ok else "**Not everything went as told**: see the scenes below."
+        return (
+            f"{word} Played on {self.stage} in {self.seconds:.0f} s; the client sent "
+            f"{tally.requests} requests, and {tally.failed} of them failed."
+        )
+
+    def _overview(self) -> str:
+        head = ["scene", "from → to", "outcome", *(name for _, name in PARTS), "requests", "failed"]
+        return table(head, [row(scene) for scene in self.scenes])
+
+    def _versions(self) -> str:
+        head = ["version", "images learnt from", "accuracy in its own pipeline", "on honest labels"]
+        rows = [
+            [
+                f"v{each.version}",
+                str(each.images),
+                f"{each.claimed_accuracy:.3f}",
+                f"{each.true_accuracy:.3f}",
+            ]
+            for each in self.trained
+        ]
+        return table(head, rows)
+
+
+def row(scene: Scene) -> list[str]:
+    """Return a scene's line of the overview; times in seconds."""
+    took = scene.seconds()
+    return [
+        f"{scene.number}. {scene.title}",
+        f"v{scene.from_version} → v{scene.to_version}",
+        str(scene.status.get("outcome", "none")),
+        *(f"{took[key]:.2f} s" if took[key] is not None else "-" for key, _ in PARTS),
+        str(scene.tally.requests),
+        str(scene.tally.failed),
+    ]
+
+
+def describe(scene: Scene) -> str:
+    """Return a scene's timeline, and what was not as told."""
+    lines = [f"## Scene {scene.number}: {scene.title}", ""]
+    lines += [f"- `+{max(0.0, each.at - scene.started):.2f} s` **{each.what}** {each.detail}" for each in scene.moments]
+    lines += [f"- **not as told**: {problem}" for problem in scene.problems]
+    return "\n".join(lines)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
