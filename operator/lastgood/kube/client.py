@@ -154,9 +154,7 @@ class Client:
         """Create the object and return it."""
         params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         named = typed(resource, body)
-        return await self._write(
-            Call(method="POST", path=resource.path(namespace), params=params, body=named)
-        )
+        return await self._write(Call(method="POST", path=resource.path(namespace), params=params, body=named))
 
     async def patch(
         self,
@@ -193,9 +191,7 @@ class Client:
         params = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Strict"}
         named = typed(resource, {**body, "metadata": {"name": name, **body.get("metadata", {})}})
         path = resource.path(namespace, name, subresource)
-        return await self._write(
-            Call(method="PATCH", path=path, params=params, body=named, content_type=APPLY_PATCH)
-        )
+        return await self._write(Call(method="PATCH", path=path, params=params, body=named, content_type=APPLY_PATCH))
 
     async def delete(
         self,

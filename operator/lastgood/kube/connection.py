@@ -58,9 +58,7 @@ class Connection:
             middlewares=(self._authorize,),
         )
 
-    async def _authorize(
-        self, request: aiohttp.ClientRequest, handler: ClientHandlerType
-    ) -> aiohttp.ClientResponse:
+    async def _authorize(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         """Add the header, and try once more with a new one if the server no longer knows the old one."""
         await self._refresh(older_than=REFRESH_SECONDS)
         self._sign(request)
