@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from tests.cluster import build, local, node
+from tests.cluster import build, local, packages
 from tests.cluster.cluster import chosen, to_stderr
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import clusters
@@ -24,8 +24,9 @@ EPILOG = """examples:
   python -m tests.cluster down --all                  also removes what crashed clusters left
 
 environment:
-  LASTGOOD_CACHE     where programs, images and running clusters live (default: ~/.cache/lastgood)
-  LASTGOOD_CLUSTER   local (default), kind or current: what the tests use; this command makes local ones
+  LASTGOOD_CACHE          where programs, images and running clusters live (default: ~/.cache/lastgood)
+  LASTGOOD_CLUSTER_LOGS   a folder that keeps the logs of clusters that are gone
+  LASTGOOD_CLUSTER        local (default), kind or current: what the tests use; this command makes local ones
 """
 
 
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--name", default=DEFAULT_NAME, help="default: %(default)s")
     _command(commands, "list", _list, "list the clusters: name, profile, phase, URL")
     _command(commands, "build", _build, "build the programs; print their folder, which is good for PATH")
-    _command(commands, "install", _install, "install the Debian packages that a node needs")
+    _command(commands, "install", _install, "install the Debian packages that a node and images need")
     return parser
 
 
@@ -115,7 +116,7 @@ def _build(_arguments: argparse.Namespace) -> None:
 
 
 def _install(_arguments: argparse.Namespace) -> None:
-    node.install(to_stderr)
+    packages.require((*packages.NODE, *packages.IMAGES), to_stderr)
 
 
 def _say(text: object) -> None:

@@ -6,8 +6,8 @@ import json
 import random
 import socket
 import subprocess
-from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import clusters
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOOPBACK = "127.0.0.1"
-PORTS = ("api", "etcd", "etcd_peer", "controller_manager", "scheduler")
+PORTS = 5
 # Below the ports that the kernel hands out to outgoing connections (32768 and up): those may be taken any moment.
 RANGE = range(20_000, 32_000, 10)
 SECOND_BYTES = range(200, 255)  # networks 10.200.0.0/16 to 10.254.0.0/16
@@ -28,11 +28,24 @@ def on_loopback() -> Addresses:
     """Return free ports on the loopback interface. Call it with the lock held until they are recorded."""
     taken = {addresses["api"] for addresses in _recorded()}
     for first in random.sample(RANGE, len(RANGE)):
-        if first not in taken and all(_free(first + offset) for offset in range(len(PORTS))):
-            ports = {name: first + offset for offset, name in enumerate(PORTS)}
-            nets = {"gateway": LOOPBACK, "pods": "10.0.0.0/16", "services": "10.96.0.0/16"}
-            return Addresses(server=LOOPBACK, bind=LOOPBACK, **nets, **ports)
+        if first not in taken and all(_free(first + offset) for offset in range(PORTS)):
+            return _loopback(first)
     raise ClusterError("there are no free ports between 20000 and 32000")
+
+
+def _loopback(first: int) -> Addresses:
+    return Addresses(
+        server=LOOPBACK,
+        bind=LOOPBACK,
+        api=first,
+        etcd=first + 1,
+        etcd_peer=first + 2,
+        controller_manager=first + 3,
+        scheduler=first + 4,
+        gateway=LOOPBACK,
+        pods="10.0.0.0/16",
+        services="10.96.0.0/16",
+    )
 
 
 def on_own_network() -> Addresses:
@@ -41,7 +54,7 @@ def on_own_network() -> Addresses:
     taken = {addresses["gateway"] for addresses in _recorded()}
     for second in SECOND_BYTES:
         prefix = f"10.{second}"
-        network = ip_network(f"{prefix}.0.0/16")
+        network = IPv4Network(f"{prefix}.0.0/16")
         if f"{prefix}.0.1" not in taken and not any(network.overlaps(route) for route in routes):
             return _network(prefix)
     raise ClusterError("all networks from 10.200.0.0/16 to 10.254.0.0/16 are in use here")
@@ -62,7 +75,7 @@ def _network(prefix: str) -> Addresses:
     )
 
 
-def _recorded() -> Iterator[dict[str, str]]:
+def _recorded() -> Iterator[dict[str, Any]]:
     """Yield the addresses of the other clusters: they may be chosen and not in use yet."""
     for path in clusters().glob(f"*/{SPEC}"):
         if addresses := read_json(path).get("addresses"):
@@ -79,8 +92,8 @@ def _free(port: int) -> bool:
     return True
 
 
-def _routes() -> Iterator[ip_network]:  # type: ignore[valid-type]  # a function that makes two kinds of networks
+def _routes() -> Iterator[IPv4Network]:
     output = subprocess.run(["ip", "-json", "-4", "route"], check=True, capture_output=True, text=True).stdout
     for route in json.loads(output or "[]"):
         if route["dst"] != "default":
-            yield ip_network(route["dst"], strict=False)
+            yield IPv4Network(route["dst"], strict=False)

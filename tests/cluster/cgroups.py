@@ -46,4 +46,5 @@ def _remove_tree(group: Path) -> None:
 def _hierarchies() -> list[Path]:
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
-    return [folder for folder in sorted(ROOT.glob("*")) if not folder.is_symlink() and (folder / "cgroup.procs").exists()]
+    folders = [folder for folder in sorted(ROOT.glob("*")) if not folder.is_symlink()]
+    return [folder for folder in folders if (folder / "cgroup.procs").exists()]

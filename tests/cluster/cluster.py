@@ -38,13 +38,14 @@ class Cluster:
         Raises:
             ClusterError: this kind of cluster cannot make users.
         """
-        raise ClusterError(f"cluster {self.name} cannot make the user {user} {list(groups)}: use LASTGOOD_CLUSTER=local")
+        raise ClusterError(f"cluster {self.name} cannot make user {user} {list(groups)}: use LASTGOOD_CLUSTER=local")
 
-    def kubectl(
+    def kubectl(  # noqa: PLR0913  # what a call of kubectl has
         self,
         *args: str,
         stdin: str | None = None,
         user: str | None = None,
+        groups: Sequence[str] = (),
         check: bool = True,
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
@@ -53,7 +54,7 @@ class Cluster:
         Raises:
             ClusterError: it failed and `check` is set; the message has its words.
         """
-        kubeconfig = self.kubeconfig_for(user) if user else self.kubeconfig
+        kubeconfig = self.kubeconfig_for(user, groups) if user else self.kubeconfig
         return self._run("kubectl", args, kubeconfig=kubeconfig, stdin=stdin, check=check, timeout=timeout)
 
     def helm(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -61,7 +62,7 @@ class Cluster:
         return self._run("helm", args, kubeconfig=self.kubeconfig, stdin=None, check=check, timeout=600)
 
     def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
-        """Return an environment in which kubectl, helm and our own programs use this cluster and leave no traces at home."""
+        """Return an environment in which programs use this cluster, and kubectl and helm leave no traces at home."""
         folders = {f"HELM_{kind}_HOME": str(self.directory / "helm" / kind) for kind in ("CACHE", "CONFIG", "DATA")}
         path = {"PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"} if self.programs else {}
         own = {"KUBECONFIG": str(kubeconfig or self.kubeconfig), "KUBECACHEDIR": str(self.directory / "kubectl")}
@@ -92,7 +93,7 @@ class Cluster:
         """Return the command line that runs this command where Services and pods can be reached."""
         return list(argv)
 
-    def _run(
+    def _run(  # noqa: PLR0913  # what a program's run has
         self,
         program: str,
         args: Sequence[str],
@@ -109,7 +110,8 @@ class Cluster:
             timeout=timeout,
         )
         if check and result.returncode:
-            raise ClusterError(f"{program} {' '.join(args)} failed with {result.returncode}: {result.stderr or result.stdout}")
+            said = result.stderr or result.stdout
+            raise ClusterError(f"{program} {' '.join(args)} failed with {result.returncode}: {said}")
         return result
 
 

@@ -25,7 +25,8 @@ USERS = {  # file: (user, groups)
 }
 # The limits of a big shared cluster would make a small one slow to start and slow to measure.
 UNLIMITED = ("--kube-api-qps=1000", "--kube-api-burst=2000")
-SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+_SERVICE = "kubernetes.default.svc.cluster.local"
+SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", _SERVICE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,7 @@ def kwok(spec: Spec) -> Component:
         f"--config={spec.path('stages.yaml')}",
         "--manage-all-nodes=true",
         "--node-lease-duration-seconds=40",
+        "--cidr=198.18.0.1/15",  # for benchmarks (RFC 2544): many, and they lead nowhere
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CA = "ca"
-_DAY = datetime.timedelta(days=1)
+_DAY = dt.timedelta(days=1)
 
 
 def make_authority(folder: Path) -> None:
@@ -69,7 +69,7 @@ def write_kubeconfig(folder: Path, file: str, server: str, target: Path) -> None
 
 
 def _builder(user: str, groups: Sequence[str], key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(_name(user, groups))
@@ -99,8 +99,8 @@ def _write(folder: Path, file: str, key: ec.EllipticCurvePrivateKey, certificate
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     path.touch(mode=0o600)
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL  # the API server reads no PKCS #8 here
-    path.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+    form = serialization.PrivateFormat.TraditionalOpenSSL  # the API server reads no PKCS #8 here
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
 
 
 def _encoded(path: Path) -> str:

@@ -31,7 +31,6 @@ PACKAGES = ("python3", "python3-venv", "python-is-python3", "ca-certificates")
 DPKG = ("path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*", "path-exclude=/usr/share/doc/*")
 REPOSITORY = "localhost/lastgood-base"
 WHEELS = "/wheels"  # where a build finds the wheels: give it `wheel_arguments(folder)`
-Progress = "Callable[[str], None]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,28 @@ class Image:
 
     tag: str
     archive: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What a build is made from."""
+
+    context: Path
+    dockerfile: Path
+    base: Image
+    build_args: Mapping[str, str]
+    volumes: Mapping[Path, str]
+
+    def options(self) -> list[str]:
+        """Return the arguments of `buildah build`."""
+        arguments = [f"--build-arg={key}={value}" for key, value in self.build_args.items()]
+        volumes = [f"--volume={folder}:{place}:ro" for folder, place in self.volumes.items()]
+        return [*arguments, *volumes, f"--file={self.dockerfile}", str(self.context)]
+
+    def digest(self) -> str:
+        """Return the sha256 over all of it."""
+        content = context_digest(self.context, self.dockerfile)
+        return _hash(content, sorted(self.build_args.items()), _folders(self.volumes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +93,7 @@ def pause_image(progress: Callable[[str], None] = to_stderr) -> Image:
     return Image(tag=archive.PAUSE, archive=target)
 
 
-def build(
+def build(  # noqa: PLR0913  # as many as a build has inputs
     context: Path,
     dockerfile: Path,
     tag: str,
@@ -95,12 +116,18 @@ def build(
     """
     base = base or base_image(progress)
     arguments = {"BASE_IMAGE": base.tag, **(build_args or {})}
-    digest = _hash(context_digest(context, dockerfile), tag, sorted(arguments.items()), _folders(volumes or {}))
-    target = _images() / f"image-{digest}.tar"
+    work = _Work(
+        context=context,
+        dockerfile=dockerfile,
+        base=base,
+        build_args=arguments,
+        volumes=volumes or {},
+    )
+    target = _images() / f"image-{_hash(work.digest(), tag)}.tar"
     with _made_once(target, progress) as partial:
         if partial:
             packages.require(packages.IMAGES, progress)
-            _build(context, dockerfile, Image(tag=tag, archive=partial), base, arguments, volumes or {}, progress)
+            _build(work, Image(tag=tag, archive=partial), progress)
     return target
 
 
@@ -153,27 +180,18 @@ def _make_base(tag: str, target: Path, progress: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(dir=_images()) as folder:
         root = Path(folder) / "root.tar"
         options = [f"--dpkgopt={option}" for option in DPKG]
-        chosen = ["--variant=apt", f"--include={','.join(PACKAGES)}", "--aptopt=Acquire::Retries \"5\"", *options]
+        chosen = ["--variant=apt", f"--include={','.join(PACKAGES)}", '--aptopt=Acquire::Retries "5"', *options]
         label = "making a Debian base image (only the first time, about a minute)"
         programs.run(["mmdebstrap", *chosen, SUITE, str(root)], label, progress)
         archive.write_root(tag, root, target)
 
 
-def _build(  # noqa: PLR0913  # as many as a build has inputs
-    context: Path,
-    dockerfile: Path,
-    image: Image,
-    base: Image,
-    arguments: Mapping[str, str],
-    volumes: Mapping[Path, str],
-    progress: Callable[[str], None],
-) -> None:
+def _build(work: _Work, image: Image, progress: Callable[[str], None]) -> None:
     with _buildah() as buildah:
-        programs.run([*buildah, "pull", "--quiet", f"docker-archive:{base.archive}"], "loading the base image", progress)
-        options = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-        options += [f"--volume={folder}:{place}:ro" for folder, place in volumes.items()]
-        fixed = ["--isolation=chroot", "--pull=never", "--layers=false", "--tag", image.tag, "--file", str(dockerfile)]
-        programs.run([*buildah, "build", *fixed, *options, str(context)], f"building {image.tag}", progress)
+        load = [*buildah, "pull", "--quiet", f"docker-archive:{work.base.archive}"]
+        programs.run(load, "loading the base image", progress)
+        fixed = ["--isolation=chroot", "--pull=never", "--layers=false", f"--tag={image.tag}"]
+        programs.run([*buildah, "build", *fixed, *work.options()], f"building {image.tag}", progress)
         push = [*buildah, "push", "--quiet", image.tag, f"docker-archive:{image.archive}:{image.tag}"]
         programs.run(push, f"saving {image.tag}", progress)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.cluster.spec import Spec
 
 SOCKET = "/run/containerd/containerd.sock"
+CTR = ("ctr", "--address", SOCKET, "--namespace", "k8s.io")
 CNI_PLUGINS = "/usr/lib/cni"
 USERS = {
     "kubelet": (f"system:node:{NODE_NAME}", ("system:nodes",)),
@@ -98,7 +99,7 @@ def _overlay_works(folder: Path) -> bool:
 
 
 def _network(spec: Spec) -> dict[str, object]:
-    """Return the CNI configuration: `ptp`, since Services of pods on one bridge are not reached without br_netfilter."""
+    """Return the CNI configuration: `ptp`, for on one bridge Services are not reached without br_netfilter."""
     address = {"type": "host-local", "ranges": [[{"subnet": spec.at.pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     plugins = [{"type": "ptp", "ipam": address}, {"type": "portmap", "capabilities": {"portMappings": True}}]
     return {"cniVersion": "0.4.0", "name": "lastgood", "plugins": plugins}

@@ -12,7 +12,6 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -21,12 +20,13 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import ROOT, clusters, locked, made
 from tests.cluster.process import Process, clean_environment, tail
-from tests.cluster.spec import STATE, SUPERVISOR, Spec, read_json, read_process, write_process
+from tests.cluster.spec import STARTER, STATE, SUPERVISOR, Spec, read_json, read_process, write_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-STARTER = "starter.json"
+CLAIM = ".claim.lock"
 PROFILES = ("control-plane", "node")
 PAUSABLE = ("etcd", "kube-apiserver")
 START_SECONDS = 180
@@ -87,8 +87,9 @@ def running_local(
     """Run a cluster that ends with the block, or with this process."""
     owner = Process.of(os.getpid())
     name = name or f"{profile}-{uuid4().hex[:6]}"
+    cluster = up(name=name, profile=profile, pods=pods, owner=owner, progress=progress)
     try:
-        yield up(name=name, profile=profile, pods=pods, owner=owner, progress=progress)
+        yield cluster
     finally:
         down(name)
 
@@ -149,9 +150,10 @@ def down(name: str) -> None:
 
 def sweep() -> list[str]:
     """Remove what clusters left behind whose supervisor was killed; return their names."""
-    dead = [name for name in names() if not _held(clusters() / name)]
-    for name in dead:
-        _remove(name)
+    with locked(clusters() / CLAIM):  # a folder that is being claimed has no holder yet
+        dead = [name for name in names() if not _held(clusters() / name)]
+        for name in dead:
+            _remove(name)
     return dead
 
 
@@ -171,7 +173,7 @@ def _claim(name: str) -> Path:
     """Make the cluster's folder, with a note of who is about to start it."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", name):
         raise ClusterError(f"{name!r} is no name for a cluster: at most 42 of a-z, 0-9 and -")
-    with locked(clusters() / ".claim.lock"):
+    with locked(clusters() / CLAIM):
         directory = clusters() / name
         if directory.exists():
             raise ClusterError(f"a cluster {name!r} exists; end it with: python -m tests.cluster down --name {name}")

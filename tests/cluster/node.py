@@ -133,9 +133,8 @@ def enter(directory: Path, *namespaces: str) -> list[str]:
 
 def load_image(directory: Path, archive: Path) -> None:
     """Import an OCI or Docker archive into the node's containerd."""
-    ctr = ["ctr", "--address", kubelet.SOCKET, "--namespace", "k8s.io", "images", "import", "-"]
     with archive.open("rb") as content:
-        argv = [*enter(directory, "--mount", "--net", "--pid", "--ipc"), *ctr]
+        argv = [*enter(directory, "--mount", "--net", "--pid", "--ipc"), *kubelet.CTR, "images", "import", "-"]
         result = subprocess.run(argv, stdin=content, check=False, capture_output=True, text=True)
     if result.returncode:
         raise ClusterError(f"containerd does not take {archive}: {result.stderr.strip()}")

@@ -96,7 +96,7 @@ def _start(spec: Spec) -> None:
 
 def _images(spec: Spec) -> bool:
     """Import the pause image: that it can be done is the sign that containerd is there."""
-    argv = ["ctr", "--address", kubelet.SOCKET, "--namespace", "k8s.io", "images", "import", str(spec.path("pause.tar"))]
+    argv = [*kubelet.CTR, "images", "import", str(spec.path("pause.tar"))]
     return subprocess.run(argv, check=False, capture_output=True).returncode == 0
 
 

@@ -40,7 +40,7 @@ def require(packages: Sequence[str], progress: Callable[[str], None]) -> None:
     if os.geteuid() != 0:
         raise ClusterError("a node needs root: run as root, or use LASTGOOD_CLUSTER=kind, or the profile control-plane")
     if not shutil.which("dpkg-query"):
-        raise ClusterError(f"please install these Debian packages, or what your system calls them: {' '.join(packages)}")
+        raise ClusterError(f"please install these packages, or what your system calls them: {' '.join(packages)}")
     with locked(cache() / ".packages.lock", progress):
         if missing := [package for package in packages if not _installed(package)]:
             _install(missing, progress)

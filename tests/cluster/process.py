@@ -101,8 +101,8 @@ def die_with_parent() -> None:
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return our environment without proxies, which would catch calls to the cluster, and without a kubeconfig."""
-    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy") and key != "KUBECONFIG"}
-    return {**kept, **extra}
+    dropped = {key for key in os.environ if key.lower().endswith("_proxy")} | {"KUBECONFIG"}
+    return {**{key: value for key, value in os.environ.items() if key not in dropped}, **extra}
 
 
 def tail(path: Path, lines: int = 15) -> str:

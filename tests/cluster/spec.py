@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.cluster.process import Process
 
-SPEC, STATE, SUPERVISOR, NODE = "spec.json", "state.json", "supervisor.json", "node.json"
+SPEC, STATE = "spec.json", "state.json"
+STARTER, SUPERVISOR, NODE = "starter.json", "supervisor.json", "node.json"  # processes
 NODE_NAME = "node-0"
 
 

@@ -13,21 +13,18 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-
-from dataclasses import replace
 
 from tests.cluster import addresses, control_plane, node
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import clusters, locked
-from tests.cluster.spec import SUPERVISOR, Spec, write_process
+from tests.cluster.spec import STARTER, STATE, SUPERVISOR, Spec, read_json, read_process, write_process
 from tests.cluster.start import Start, report, start_control_plane
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    from tests.cluster.process import Process
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -44,7 +41,7 @@ def main(directory: Path) -> None:
     spec = Spec.load(directory)
     held: list[Start | node.Node] = []
     try:
-        _watch_owner(spec.owner)
+        _watch(spec)
         _bring_up(spec, held)
         while True:
             signal.pause()
@@ -60,22 +57,25 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     raise EndedError
 
 
-def _watch_owner(owner: Process | None) -> None:
-    """End when the owner does; a pidfd tells even of SIGKILL, and never of a stranger with the same pid."""
-    if owner is None:
-        return
+def _watch(spec: Spec) -> None:
+    """End when the owner does; without an owner, when the starter dies before it has seen the cluster ready."""
+    watched = spec.owner or read_process(spec.path(STARTER))
+    if watched is None:
+        raise EndedError
     try:
-        descriptor = os.pidfd_open(owner.pid)
+        # A pidfd tells even of SIGKILL, and never of a stranger with the same pid.
+        descriptor = os.pidfd_open(watched.pid)
     except ProcessLookupError:
         raise EndedError from None
-    if not owner.alive():
+    if not watched.alive():
         raise EndedError
-    threading.Thread(target=_until_death, args=(descriptor,), daemon=True).start()
+    threading.Thread(target=_until_death, args=(descriptor, spec), daemon=True).start()
 
 
-def _until_death(descriptor: int) -> None:
+def _until_death(descriptor: int, spec: Spec) -> None:
     select.select([descriptor], [], [])
-    os.kill(os.getpid(), signal.SIGTERM)
+    if spec.owner or read_json(spec.path(STATE)).get("phase") != "ready":
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _bring_up(spec: Spec, held: list[Start | node.Node]) -> None:
@@ -107,6 +107,8 @@ def _take_down(spec: Spec, held: list[Start | node.Node]) -> None:
     for one in held:
         one.kill()
     node.remove_traces(spec.name)
+    if keep := os.environ.get("LASTGOOD_CLUSTER_LOGS"):
+        shutil.copytree(spec.path("logs"), Path(keep) / spec.name, dirs_exist_ok=True)
     shutil.rmtree(spec.directory, ignore_errors=True)
 
 
