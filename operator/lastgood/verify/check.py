@@ -65,7 +65,8 @@ def verify(  # noqa: PLR0913 - three say what to check; the others are options w
     require_digest(expected)
     path = require_relative(relative)
     work = _Reading(limits=limits, meter=Meter(progress, cancelled))
-    return _judge(lambda: _read_below(root, path, work), printable(relative), expected, known)
+    shown = printable(path or str(root))
+    return _judge(lambda: _read_below(root, path, work), shown, expected, known)
 
 
 def require_relative(path: str) -> str:

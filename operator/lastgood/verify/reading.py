@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -141,15 +141,14 @@ def _open_entry(directory: int, name: bytes, shown: str) -> int:
 
 
 def _same(descriptor: int, before: os.stat_result, shown: str) -> int:
-    try:
+    with ExitStack() as unless_the_same:
+        unless_the_same.callback(os.close, descriptor)
         after = os.fstat(descriptor)
         # The kind too: a FIFO made in place of a file may get the inode that the file had.
-        if os.path.samestat(before, after) and stat.S_IFMT(before.st_mode) == stat.S_IFMT(after.st_mode):
-            return descriptor
-        raise UnreadableError(f"{shown} was replaced while it was opened")
-    except BaseException:
-        os.close(descriptor)
-        raise
+        if not os.path.samestat(before, after) or stat.S_IFMT(before.st_mode) != stat.S_IFMT(after.st_mode):
+            raise UnreadableError(f"{shown} was replaced while it was opened")
+        unless_the_same.pop_all()
+    return descriptor
 
 
 def read_file(descriptor: int, path: str, meter: Meter, expected: Stamp | None = None) -> FileEntry:
