@@ -176,7 +176,7 @@ class Client:
             )
         )
 
-    async def apply(  # noqa: PLR0913  # what to apply, where, with what, as whom
+    async def apply(  # what to apply, where, with what, as whom
         self,
         resource: Resource,
         namespace: str | None,

@@ -40,7 +40,7 @@ class NotAnsweredError(LastgoodError):
     """The Job gave no answer that counts; nothing is known about the bytes."""
 
 
-async def verify_on_claim(  # noqa: PLR0913  # whose claim, which path on it, and what it should be
+async def verify_on_claim(  # whose claim, which path on it, and what it should be
     client: Client,
     settings: Settings,
     *,
@@ -72,7 +72,7 @@ async def verify_on_claim(  # noqa: PLR0913  # whose claim, which path on it, an
         return unreadable(digest, redact.line(str(error)), time.monotonic() - started)
 
 
-def job_body(  # noqa: PLR0913  # everything that a Job is told
+def job_body(  # everything that a Job is told
     settings: Settings, *, snapshot_name: str, uid: str, claim: str, path: str, digest: str, nonce: str
 ) -> Body:
     """Return the Job.

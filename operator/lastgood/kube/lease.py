@@ -64,7 +64,7 @@ def boottime() -> float:
 class Lease:
     """Take it, keep it, and answer for every write whether it is still ours."""
 
-    def __init__(  # noqa: PLR0913  # an election has this many sides
+    def __init__(  # an election has this many sides
         self,
         client: LeaseClient,
         *,

@@ -1,0 +1,265 @@
+"""The facts recorded about a ModelDeployment: what served when, what a rollback left, what was handled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lastgood.api.fields import Fields, compact, format_time
+from lastgood.api.meta import Condition, read_conditions
+from lastgood.api.names import Digest, RecordName, SnapshotName
+
+MAX_HISTORY = 50
+MAX_LEFT = 64
+MAX_ROLLBACKS = 20
+MAX_HANDLED = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A period in which a snapshot served; `until` is None while it does."""
+
+    snapshot: SnapshotName
+    digest: Digest
+    since: datetime | None
+    until: datetime | None = None
+    soaked_at: datetime | None = None
+    by: str = ""
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return compact(
+            {
+                "snapshot": self.snapshot,
+                "digest": self.digest,
+                "since": format_time(self.since),
+                "until": format_time(self.until),
+                "soakedAt": format_time(self.soaked_at),
+                "by": self.by,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """A digest that a rollback left for what it is; no rollback goes back to it."""
+
+    digest: Digest
+    snapshot: SnapshotName
+    reason: str
+    at: datetime | None = None
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return compact(
+            {"digest": self.digest, "snapshot": self.snapshot, "reason": self.reason, "at": format_time(self.at)}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The desired snapshot that stays without effect until someone names another."""
+
+    snapshot: SnapshotName
+    digest: Digest
+    reason: str
+    rollback: RecordName
+    since: datetime | None = None
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return compact(
+            {
+                "snapshot": self.snapshot,
+                "digest": self.digest,
+                "reason": self.reason,
+                "rollback": self.rollback,
+                "since": format_time(self.since),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Active:
+    """The record that holds this deployment: the lock, with what it takes to write the record again."""
+
+    name: RecordName
+    since: datetime | None
+    spec: Mapping[str, Any]
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return {"name": self.name, "since": format_time(self.since), "spec": dict(self.spec)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A rollback that ended."""
+
+    name: RecordName
+    at: datetime | None
+    automatic: bool
+    outcome: str
+    reason: str = ""
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return compact(
+            {
+                "name": self.name,
+                "at": format_time(self.at),
+                "automatic": self.automatic,
+                "outcome": self.outcome,
+                "reason": self.reason,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerReport:
+    """The verdict on a trigger as last written, with the value seen when it changed."""
+
+    name: str
+    severity: str
+    verdict: str
+    value: str = ""
+    error: str = ""
+    since: datetime | None = None
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return compact(
+            {
+                "name": self.name,
+                "severity": self.severity,
+                "verdict": self.verdict,
+                "value": self.value,
+                "lastError": self.error,
+                "since": format_time(self.since),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentStatus:
+    """Facts, never a phase."""
+
+    observed_generation: int = 0
+    snapshot: SnapshotName = SnapshotName("")
+    digest: Digest = Digest("")
+    desired: str = ""
+    last_known_good: str = ""
+    available_at: datetime | None = None
+    placement: int = 0
+    active: Active | None = None
+    continues: Mapping[str, Any] | None = None
+    held: Held | None = None
+    left: tuple[Left, ...] = ()
+    history: tuple[Served, ...] = ()
+    rollbacks: tuple[Done, ...] = ()
+    triggers: tuple[TriggerReport, ...] = ()
+    handled: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+
+    def as_body(self) -> dict[str, Any]:
+        """Return the whole status; null removes a field under a merge patch."""
+        return {
+            "observedGeneration": self.observed_generation,
+            "snapshot": self.snapshot or None,
+            "digest": self.digest or None,
+            "desired": self.desired or None,
+            "lastKnownGood": self.last_known_good or None,
+            "availableAt": format_time(self.available_at),
+            "placement": self.placement,
+            "activeRollback": self.active.as_body() if self.active else None,
+            "continues": dict(self.continues) if self.continues else None,
+            "held": self.held.as_body() if self.held else None,
+            "left": [item.as_body() for item in self.left[-MAX_LEFT:]],
+            "history": [item.as_body() for item in self.history[-MAX_HISTORY:]],
+            "rollbacks": [item.as_body() for item in self.rollbacks[-MAX_ROLLBACKS:]],
+            "triggers": [item.as_body() for item in self.triggers],
+            "handledRequests": dict(self.handled),
+            "conditions": [compact(condition.as_body()) for condition in self.conditions.values()],
+        }
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> "DeploymentStatus":
+        """Read what the operator wrote; nonsense written by another counts as absent."""
+        status = Fields(body, strict=False).child("status")
+        return cls(
+            observed_generation=status.integer("observedGeneration", 0),
+            snapshot=SnapshotName(status.text("snapshot")),
+            digest=Digest(status.text("digest")),
+            desired=status.text("desired"),
+            last_known_good=status.text("lastKnownGood"),
+            available_at=status.time("availableAt"),
+            placement=status.integer("placement", 0),
+            active=_active(status.child("activeRollback")),
+            continues=status.child("continues").value or None,
+            held=_held(status.child("held")),
+            left=tuple(_left(item) for item in status.items("left")),
+            history=tuple(_served(item) for item in status.items("history")),
+            rollbacks=tuple(_done(item) for item in status.items("rollbacks")),
+            triggers=tuple(_trigger(item) for item in status.items("triggers")),
+            handled=status.mapping("handledRequests"),
+            conditions=read_conditions(status),
+        )
+
+
+def _active(fields: Fields) -> Active | None:
+    if not fields.has("name"):
+        return None
+    return Active(name=RecordName(fields.text("name")), since=fields.time("since"), spec=fields.child("spec").value)
+
+
+def _held(fields: Fields) -> Held | None:
+    if not fields.has("snapshot"):
+        return None
+    return Held(
+        snapshot=SnapshotName(fields.text("snapshot")),
+        digest=Digest(fields.text("digest")),
+        reason=fields.text("reason"),
+        rollback=RecordName(fields.text("rollback")),
+        since=fields.time("since"),
+    )
+
+
+def _left(item: Fields) -> Left:
+    return Left(
+        digest=Digest(item.text("digest")),
+        snapshot=SnapshotName(item.text("snapshot")),
+        reason=item.text("reason"),
+        at=item.time("at"),
+    )
+
+
+def _served(item: Fields) -> Served:
+    return Served(
+        snapshot=SnapshotName(item.text("snapshot")),
+        digest=Digest(item.text("digest")),
+        since=item.time("since"),
+        until=item.time("until"),
+        soaked_at=item.time("soakedAt"),
+        by=item.text("by"),
+    )
+
+
+def _done(item: Fields) -> Done:
+    return Done(
+        name=RecordName(item.text("name")),
+        at=item.time("at"),
+        automatic=item.flag("automatic"),
+        outcome=item.text("outcome"),
+        reason=item.text("reason"),
+    )
+
+
+def _trigger(item: Fields) -> TriggerReport:
+    return TriggerReport(
+        name=item.text("name"),
+        severity=item.text("severity"),
+        verdict=item.text("verdict"),
+        value=item.text("value"),
+        error=item.text("lastError"),
+        since=item.time("since"),
+    )

@@ -1,0 +1,134 @@
+"""The words that users, dashboards and other programs rely on; changing one is an API change."""
+
+from enum import StrEnum
+from typing import NewType
+
+GROUP = "lastgood.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FIELD_MANAGER = "lastgood"
+
+OPT_IN_LABEL = f"{GROUP}/model-deployment"
+DEPLOYMENT_LABEL = f"{GROUP}/deployment"
+
+ROLLBACK = f"{GROUP}/rollback"
+EMERGENCY = f"{GROUP}/emergency-rollback"
+QUARANTINE = f"{GROUP}/quarantine"
+RESUME = f"{GROUP}/resume"
+
+SNAPSHOT_STAMP = f"{GROUP}/snapshot"
+DIGEST_STAMP = f"{GROUP}/digest"
+
+QUARANTINE_CONFIG_MAP = "lastgood-quarantine"
+
+Digest = NewType("Digest", str)
+SnapshotName = NewType("SnapshotName", str)
+RecordName = NewType("RecordName", str)
+
+
+class Type(StrEnum):
+    """Condition types."""
+
+    VERIFIED = "Verified"
+    QUARANTINED = "Quarantined"
+    READY = "Ready"
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    ROLLED_BACK = "RolledBack"
+    KNOWN_GOOD_AVAILABLE = "KnownGoodAvailable"
+    GITOPS_CONFLICT = "GitOpsConflict"
+    OPTED_IN = "OptedIn"
+    STALLED = "Stalled"
+    COMPLETED = "Completed"
+
+
+class Reason(StrEnum):
+    """One word for each thing that happens: the same in conditions, events, logs and records."""
+
+    # Snapshots
+    VERIFIED = "Verified"
+    PENDING = "Pending"
+    DIGEST_MISMATCH = "DigestMismatch"
+    UNREADABLE = "Unreadable"
+    QUARANTINED = "Quarantined"
+    NOT_QUARANTINED = "NotQuarantined"
+    # What a ModelDeployment does
+    SERVING = "Serving"
+    DEPLOYING = "Deploying"
+    DEPLOYED = "Deployed"
+    ADOPTED = "Adopted"
+    SOAKED = "Soaked"
+    DRIFTED = "Drifted"
+    SUSPENDED = "Suspended"
+    HELD = "Held"
+    RESUMED = "Resumed"
+    WAITING = "Waiting"
+    # Why it does not
+    INVALID_SPEC = "InvalidSpec"
+    TARGET_NOT_FOUND = "TargetNotFound"
+    NOT_OPTED_IN = "NotOptedIn"
+    CONTAINER_NOT_FOUND = "ContainerNotFound"
+    VALUE_FROM = "VariableHasValueFrom"
+    SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
+    WRONG_MODEL = "WrongModel"
+    NOT_VERIFIED = "NotVerified"
+    NOT_MOUNTED = "NotMounted"
+    NO_VALUE = "NoValueForBinding"
+    FIELD_OWNED = "FieldOwnedByAnother"
+    NO_CONFLICT = "NoConflict"
+    OPTED_IN = "OptedIn"
+    REQUEST_REJECTED = "RequestRejected"
+    COOLDOWN = "Cooldown"
+    RATE_LIMITED = "TooManyRollbacks"
+    # Health
+    HEALTHY = "AllTriggersHealthy"
+    TRIGGER_FIRED = "TriggerFired"
+    NO_DATA = "NoData"
+    UNAVAILABLE = "Unavailable"
+    # Rollbacks
+    REQUESTED = "RollbackRequested"
+    EMERGENCY = "EmergencyRollback"
+    CONTINUED = "Continued"
+    ACCEPTED = "RollbackAccepted"
+    INTENT = "RollbackIntent"
+    SWITCHED = "Switched"
+    AVAILABLE = "Available"
+    VALIDATING = "Validating"
+    VALIDATION_FAILED = "ValidationFailed"
+    NOT_AVAILABLE = "ProgressDeadlineExceeded"
+    TARGET_LOST = "TargetLost"
+    NO_KNOWN_GOOD = "NoKnownGood"
+    KNOWN_GOOD = "KnownGoodAvailable"
+    UNVALIDATED = "Unvalidated"
+    SUCCEEDED = "Succeeded"
+    SUPERSEDED = "Superseded"
+    NOT_ROLLED_BACK = "NotRolledBack"
+    # Why a candidate was passed over
+    CHOSEN = "Chosen"
+    LEAVING = "BeingLeft"
+    LEFT_BEFORE = "LeftBefore"
+    DELETING = "Deleting"
+    NOT_SOAKED = "NotSoaked"
+    APPEARED_LATER = "AppearedDuringIncident"
+    AFTER_DATE = "NotBeforeDate"
+    NOT_ASKED_FOR = "NotAskedFor"
+    NOT_NEEDED = "NotNeeded"
+
+
+class Outcome(StrEnum):
+    """How a rollback ended; every accepted one ends in one of these."""
+
+    SUCCEEDED = "Succeeded"
+    UNVALIDATED = "Unvalidated"
+    FAILED = "Failed"
+    REJECTED = "Rejected"
+    SUPERSEDED = "Superseded"
+
+
+class Severity(StrEnum):
+    """How urgent a trigger is; this version acts on critical and high, and tells of the others."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"

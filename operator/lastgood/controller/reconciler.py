@@ -1,0 +1,201 @@
+"""One pass over one object: observe, decide, act, until there is nothing more to do at once."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from lastgood.api.fields import Fields, compact
+from lastgood.api.meta import Condition, Meta, merge_conditions, read_conditions
+from lastgood.api.names import Reason, Type
+from lastgood.controller.queue import Queue
+from lastgood.controller.sampler import Sampler
+from lastgood.controller.verifier import Verifier
+from lastgood.core.decide import decide
+from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
+from lastgood.core.state import Decision, Observed, RunChecks, Tell, Verify
+from lastgood.errors import TransientError
+from lastgood.kube.act import Actor
+from lastgood.kube.audit import Audit
+from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
+from lastgood.kube.client import Client
+from lastgood.kube.memory import Memory
+from lastgood.kube.observe import Invalid, Observer
+from lastgood.kube.problems import ConflictError, NotFoundError
+from lastgood.kube.quarantine import Quarantine
+from lastgood.settings import Settings
+from lastgood.signals.addresses import AddressPolicy
+from lastgood.signals.http import HttpProbe
+
+logger = logging.getLogger(__name__)
+
+MOST_STEPS = 40
+MOST_CONFLICTS = 5
+LONGEST = 300.0
+
+
+class Reconciler:
+    """Decides and acts for every object that the queue names."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        cache: Cache,
+        queue: Queue,
+        quarantine: Quarantine,
+        audit: Audit,
+        settings: Settings,
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._memory = Memory()
+        self._probe = HttpProbe(deny=AddressPolicy(allow_loopback=settings.allow_loopback))
+        self._observer = Observer(
+            client=client,
+            cache=cache,
+            quarantine=quarantine,
+            memory=self._memory,
+            reverify=timedelta(seconds=settings.reverify_interval),
+        )
+        self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)
+        self._verifier = Verifier(client=client, settings=settings, memory=self._memory, wake=queue.add)
+        self._sampler = Sampler(client=client, probe=self._probe, memory=self._memory, wake=queue.add)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make one pass; return in how many seconds the next one is due, if one is."""
+        for _ in range(MOST_CONFLICTS):
+            try:
+                return await self._pass(key)
+            except (ConflictError, NotFoundError):
+                await self._observer.refresh(key)
+        raise TransientError(f"{key}: somebody else writes it all the time")
+
+    async def _pass(self, key: Key) -> float | None:
+        match key.kind:
+            case Kind.SNAPSHOT:
+                return await self._snapshot(key)
+            case Kind.DEPLOYMENT:
+                return await self._deployment(key)
+            case Kind.ROLLBACK | Kind.WORKLOAD:
+                return None  # their changes wake the ModelDeployment
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self._sampler.close()
+        await self._verifier.close()
+        await self._probe.close()
+
+    async def _snapshot(self, key: Key) -> float | None:
+        for _ in range(MOST_STEPS):
+            observed = self._observer.snapshot(key)
+            if observed is None:
+                return self._forget(key)
+            if isinstance(observed, Invalid):
+                return await self._invalid(key, observed)
+            decision = decide_snapshot(observed)
+            if decision.action is None:
+                return decision.requeue_after
+            await self._do_snapshot(key, observed, decision)
+        raise TransientError(f"{key}: no end after {MOST_STEPS} steps")
+
+    async def _do_snapshot(self, key: Key, observed: ObservedSnapshot, decision: Decision) -> None:
+        action, snapshot = decision.action, observed.snapshot
+        if isinstance(action, Verify):
+            await self._verifier.start(action.snapshot, key)
+        elif action is not None and not isinstance(action, RunChecks):
+            await self._actor.act(key, action)
+            await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
+
+    async def _deployment(self, key: Key) -> float | None:
+        fresh = False
+        for _ in range(MOST_STEPS):
+            observed = await self._observer.deployment(key)
+            if observed is None:
+                return self._forget(key)
+            if isinstance(observed, Invalid):
+                return await self._invalid(key, observed)
+            decision = decide(observed)
+            if decision.action is None:
+                return self._rest(key, observed, decision)
+            if not fresh:
+                await self._refresh(key, observed)
+                fresh = True
+                continue
+            if not await self._do(key, observed, decision):
+                return self._rest(key, observed, decision)
+        raise TransientError(f"{key}: no end after {MOST_STEPS} steps")
+
+    async def _refresh(self, key: Key, observed: Observed) -> None:
+        """Nothing is done on the word of a watch."""
+        keys = [Key(Kind.WORKLOAD, key.namespace, observed.deployment.target)]
+        active = observed.deployment.status.active
+        if active:
+            keys.append(Key(Kind.ROLLBACK, key.namespace, active.name))
+        await self._observer.refresh(key, *(each for each in keys if self._cache.get(each)))
+
+    async def _do(self, key: Key, observed: Observed, decision: Decision) -> bool:
+        """Carry out a decision; tell whether the next one can be made at once."""
+        action, meta = decision.action, observed.deployment.meta
+        if isinstance(action, Verify):
+            await self._verifier.start(action.snapshot, key)
+            return True
+        if isinstance(action, RunChecks):
+            self._sampler.check(key, observed.deployment, action.checks)
+            return False
+        if action is not None:
+            await self._actor.tell(meta, "ModelDeployment", decision, **_facts(observed))
+            await self._actor.act(key, action, observed)
+        return True
+
+    def _rest(self, key: Key, observed: Observed, decision: Decision) -> float | None:
+        waits = [LONGEST, decision.requeue_after, self._sampler.follow(key, observed)]
+        return min(wait for wait in waits if wait is not None)
+
+    def _forget(self, key: Key) -> float | None:
+        self._memory.forget(key)
+        self._sampler.forget(key)
+        return None
+
+    async def _invalid(self, key: Key, invalid: Invalid) -> float | None:
+        """Say what is wrong with a spec; everything else of the object stays as it is."""
+        meta = Meta.from_body(invalid.body)
+        status = Fields(invalid.body, strict=False).child("status")
+        rows = [
+            Condition(
+                type=type_,
+                status=value,
+                reason=Reason.INVALID_SPEC,
+                message=invalid.message,
+                generation=meta.generation,
+            )
+            for type_, value in ((Type.READY, "False"), (Type.STALLED, "True"))
+        ]
+        old = read_conditions(status)
+        new = merge_conditions(old, rows, self._memory.now())
+        if new == old:
+            return None
+        body: Mapping[str, Any] = {
+            "metadata": {"resourceVersion": meta.resource_version},
+            "status": {"conditions": [compact(item.as_body()) for item in new.values()]},
+        }
+        answer = await self._client.patch(
+            RESOURCES[key.kind], key.namespace, key.name, dict(body), subresource="status"
+        )
+        self._cache.put(key.kind, answer)
+        decision = Decision(reason=Reason.INVALID_SPEC, message=invalid.message, tell=Tell.WARNING)
+        await self._actor.tell(meta, str(RESOURCES[key.kind].kind), decision)
+        return None
+
+
+def _facts(observed: Observed) -> dict[str, object]:
+    """Return what a line of the security log says beside the reason."""
+    status, active = observed.deployment.status, observed.deployment.status.active
+    return {
+        "model": observed.deployment.model,
+        "serving": status.snapshot,
+        "digest": status.digest,
+        "desired": observed.deployment.snapshot,
+        "rollback": active.name if active else "",
+        "requestedBy": active.spec.get("requestedBy", "") if active else "",
+    }

@@ -1,0 +1,136 @@
+"""Looks at triggers and checks when they are due, off the pass that asks; what it sees goes to the memory."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from lastgood.api.deployment import Check, ModelDeployment, Trigger, WorkloadSource
+from lastgood.api.signal import Sample, Verdict
+from lastgood.core.faults import workload_sample
+from lastgood.core.state import Observed
+from lastgood.core.workload import Workload
+from lastgood.errors import LastgoodError
+from lastgood.kube.cache import Key
+from lastgood.kube.client import Client
+from lastgood.kube.memory import Memory, Watch, tallied
+from lastgood.kube.resources import PODS
+from lastgood.signals.errors import ExpressionError
+from lastgood.signals.expression import Expression
+from lastgood.signals.http import HttpProbe
+from lastgood.signals.workload import crash_looping
+
+logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=4096)
+def compiled(text: str) -> Expression:
+    """Return an expression, compiled once."""
+    return Expression.compile(text)
+
+
+class Sampler:
+    """Takes samples. A failing look at one trigger leaves the others alone."""
+
+    def __init__(self, *, client: Client, probe: HttpProbe, memory: Memory, wake: Callable[[Key], None]) -> None:
+        self._client = client
+        self._probe = probe
+        self._memory = memory
+        self._wake = wake
+        self._busy: dict[tuple[Key, str], asyncio.Task[None]] = {}
+        self._last: dict[tuple[Key, str], datetime] = {}
+
+    def follow(self, key: Key, observed: Observed) -> float | None:
+        """Start the looks that are due, and return in how many seconds the next one is."""
+        deployment = observed.deployment
+        if not deployment.status.snapshot:
+            return None
+        return min((self._follow(key, observed, trigger) for trigger in deployment.triggers), default=None)
+
+    def _follow(self, key: Key, observed: Observed, trigger: Trigger) -> float:
+        place, interval = (key, f"trigger/{trigger.name}"), trigger.interval.total_seconds()
+        last = self._last.get(place)
+        rest = interval - (observed.now - last).total_seconds() if last else 0.0
+        if rest > 0:
+            return rest
+        if place not in self._busy:
+            self._last[place] = observed.now
+            watch = self._memory.watch(key, observed.deployment)
+            self._spawn(place, self._look(key, observed, trigger, watch))
+        return interval
+
+    def check(self, key: Key, deployment: ModelDeployment, checks: Iterable[Check]) -> None:
+        """Start a look at validation checks."""
+        watch = self._memory.watch(key, deployment)
+        for check in checks:
+            place = (key, f"check/{check.name}")
+            if place not in self._busy:
+                self._spawn(place, self._validate(key, check, watch))
+
+    def _spawn(self, place: tuple[Key, str], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"{place[0]} {place[1]}")
+        self._busy[place] = task
+        task.add_done_callback(lambda _: self._busy.pop(place, None))
+
+    async def _look(self, key: Key, observed: Observed, trigger: Trigger, watch: Watch) -> None:
+        period = watch.period
+        sample = await self._sample(observed, trigger)
+        if watch.period != period:
+            return  # something else serves now: this says nothing about it
+        watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), sample, self._memory.now)
+        self._wake(key)
+
+    async def _sample(self, observed: Observed, trigger: Trigger) -> Sample:
+        try:
+            if isinstance(trigger.source, WorkloadSource):
+                return await self._workload(observed, trigger.source)
+            expression = compiled(trigger.failure_condition)
+            return await self._probe.sample(trigger.source.url, expression, trigger.source.timeout.total_seconds())
+        except ExpressionError as error:
+            return _silent(f"failureCondition: {error}")
+        except LastgoodError as error:
+            return _silent(str(error))
+        except Exception as error:  # one look that breaks must not stop the others
+            logger.exception("trigger %s", trigger.name)
+            return _silent(f"{type(error).__name__} while looking")
+
+    async def _workload(self, observed: Observed, source: WorkloadSource) -> Sample:
+        workload = observed.workload
+        crash = await self._crash(workload) if workload and "CrashLoop" in source.on else None
+        return workload_sample(source, workload, crash, observed.deployment.status.available_at)
+
+    async def _crash(self, workload: Workload) -> str | None:
+        selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
+        if not selector:
+            return None
+        pods, _ = await self._client.list(PODS, workload.meta.namespace, label_selector=selector)
+        return crash_looping(pods)
+
+    async def _validate(self, key: Key, check: Check, watch: Watch) -> None:
+        record = watch.record
+        try:
+            expression = compiled(check.success_condition)
+            sample = await self._probe.check(check.source.url, expression, check.source.timeout.total_seconds())
+        except ExpressionError as error:
+            sample = _silent(f"successCondition: {error}")
+        if watch.record == record:
+            watch.checks[check.name] = tallied(watch.checks.get(check.name), sample, self._memory.now)
+            self._wake(key)
+
+    def forget(self, key: Key) -> None:
+        """Stop looking for a deployment that is gone."""
+        for place in [place for place in self._last if place[0] == key]:
+            del self._last[place]
+
+    async def close(self) -> None:
+        """Stop every look."""
+        tasks = list(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _silent(error: str) -> Sample:
+    return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512])

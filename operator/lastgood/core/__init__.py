@@ -1,0 +1,1 @@
+"""The decisions, pure: observed values in, decision out. Read rollback.py first."""

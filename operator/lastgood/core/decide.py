@@ -1,0 +1,120 @@
+"""The decision about a ModelDeployment: the list of rules is the policy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lastgood.api.names import Reason
+from lastgood.core import forward, requests, rollback, triggers
+from lastgood.core.report import report, soak_rest
+from lastgood.core.state import (
+    Decision,
+    DeleteRecord,
+    Observed,
+    Step,
+    Tell,
+    UpdateDeployment,
+)
+
+Rule = Callable[[Observed], Step | None]
+
+
+def soaked(observed: Observed) -> Step | None:
+    """What served and stayed healthy for the soak is known good from now on."""
+    rest = soak_rest(observed)
+    if rest is None:
+        return None
+    status = observed.deployment.status
+    if rest.total_seconds() > 0:
+        return Step(reason=Reason.SERVING, message=f"{status.snapshot} serves", after=rest.total_seconds())
+    last = replace(status.history[-1], soaked_at=observed.now)
+    facts = replace(status, history=(*status.history[:-1], last))
+    return Step(
+        reason=Reason.SOAKED,
+        message=f"{status.snapshot} stayed healthy for {observed.deployment.rollback.soak}: it is known good",
+        action=UpdateDeployment(status=facts),
+        facts=facts,
+        tell=Tell.INFO,
+    )
+
+
+def surplus(observed: Observed) -> Step | None:
+    """Finished records past the history limit go, the oldest first."""
+    finished = [record for record in observed.records if record.status.outcome and not record.meta.deleting]
+    if len(finished) <= observed.deployment.rollback.history_limit:
+        return None
+    oldest = min(finished, key=lambda record: (str(record.meta.created), record.name))
+    return Step(reason=Reason.SERVING, message="past spec.rollback.historyLimit", action=DeleteRecord(record=oldest))
+
+
+def serving(observed: Observed) -> Step:
+    """Nothing is to be done."""
+    status = observed.deployment.status
+    if not observed.complete:
+        return Step(reason=Reason.WAITING, message="the lists to choose from are not complete yet", after=1.0)
+    return Step(reason=Reason.SERVING, message=f"{status.snapshot} serves" if status.snapshot else "nothing serves")
+
+
+RULES: tuple[Rule, ...] = (
+    requests.of_another,  # these two clear the way for the lock
+    requests.of_the_past,
+    rollback.lock,  # a record that waits is an accepted request: before any new one is opened
+    requests.requested,  # a person outranks every signal
+    forward.resumed,
+    forward.continued,  # a failed target: before triggers, which would ask the same again
+    triggers.automatic,
+    forward.released,
+    forward.blocked,
+    forward.forward,
+    forward.drifted,
+    soaked,
+    surplus,  # housekeeping comes last
+)
+"""The first rule that asks for an action wins; where none does, the first that waits says why."""
+
+
+def decide(observed: Observed) -> Decision:
+    """Return the one next thing to do about a ModelDeployment."""
+    step = rollback.advance(observed)
+    steps = _preempting(observed, step) if step else _steps(observed)
+    chosen = next((item for item in steps if item.action), steps[0])
+    waits = [item.after for item in steps if item.after is not None]
+    return _decision(observed, chosen, min(waits, default=None))
+
+
+def _preempting(observed: Observed, step: Step) -> list[Step]:
+    """While a rollback runs, an annotated emergency still becomes a record: which then supersedes."""
+    emergency = [
+        found
+        for rule in (requests.of_another, requests.requested)
+        if (found := rule(observed)) and found.reason in (Reason.EMERGENCY, Reason.REQUEST_REJECTED)
+    ]
+    running = observed.deployment.status.active
+    open_already = any(record.spec.emergency for record in requests.waiting_records(observed))
+    return [step] if open_already or running is None else [*emergency, step]
+
+
+def _steps(observed: Observed) -> list[Step]:
+    steps = []
+    for rule in RULES:
+        if step := rule(observed):
+            steps.append(step)
+            if step.action:
+                break
+    return [*steps, serving(observed)]
+
+
+def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
+    status = report(observed, step)
+    if step.action is None:
+        changed = status != observed.deployment.status
+        write = UpdateDeployment(status=status) if changed else None
+        tell = step.tell if changed and _reason_changed(observed, step) else Tell.NOBODY
+        return Decision(reason=step.reason, message=step.message, action=write, requeue_after=after, tell=tell)
+    # What a rule records and what follows from it go into one write.
+    action = UpdateDeployment(status=status) if isinstance(step.action, UpdateDeployment) else step.action
+    return Decision(reason=step.reason, message=step.message, action=action, requeue_after=after, tell=step.tell)
+
+
+def _reason_changed(observed: Observed, step: Step) -> bool:
+    ready = observed.deployment.status.conditions.get("Ready")
+    return ready is None or ready.reason != step.reason

@@ -1,0 +1,383 @@
+"""A rollback, from the lock to the outcome. Read this first.
+
+The record's status holds facts and times; each rule below looks at them and at the cluster, and the first that answers
+is the next step. A crash between any two steps, or a step done twice, comes back to the same rule.
+
+    lock -> choose -> verify -> intent -> switch -> (quarantine what was left) -> available -> validate -> outcome
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from lastgood.api.deployment_status import Active
+from lastgood.api.fields import Fields
+from lastgood.api.names import Digest, Outcome, Reason, Type
+from lastgood.api.rollback import CheckReport, ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.signal import Verdict
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.core.closing import close, is_bad_copy, serve
+from lastgood.core.drift import reassert
+from lastgood.core.outcomes import ended
+from lastgood.core.requests import made_for, mark_handled, waiting_records
+from lastgood.core.selection import Question, quarantine_reason, select
+from lastgood.core.state import (
+    Checked,
+    CreateRecord,
+    Observed,
+    QuarantineDigest,
+    RunChecks,
+    Step,
+    Switch,
+    Tally,
+    Tell,
+    UpdateDeployment,
+    UpdateRecord,
+    Verify,
+)
+from lastgood.core.workload import carries, workload_problem
+
+CHECK_PAUSE = timedelta(seconds=2)
+FAILURES, NO_ANSWERS = 3, 5
+"""A check fails by that many failures in a row, and is given up as inconclusive after that many silences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A rollback under way. `spec` is the one that was locked: the record's own may be taken away."""
+
+    observed: Observed
+    spec: RollbackSpec
+    record: ModelRollback
+
+    @property
+    def status(self) -> RollbackStatus:
+        """The facts so far."""
+        return self.record.status
+
+    @property
+    def target(self) -> ModelSnapshot | None:
+        """The chosen snapshot, if it is still there as it was chosen."""
+        snapshot = self.observed.snapshot(self.status.target) if self.status.target else None
+        return snapshot if snapshot and snapshot.digest == self.status.target_digest else None
+
+    @property
+    def question(self) -> Question:
+        """What the selection is asked."""
+        return Question(
+            leaving=self.spec.source,
+            leaving_digest=self.spec.source_digest,
+            to=self.spec.to,
+            before=self.spec.before,
+            emergency=self.spec.emergency,
+            bad_copy=is_bad_copy(self.spec),
+        )
+
+    def note(self, reason: Reason, message: str, *, tell: Tell = Tell.INFO, **facts: object) -> Step:
+        """Answer with facts to write on the record."""
+        status = replace(self.status, **facts)  # type: ignore[arg-type]  # the names are those of RollbackStatus
+        return Step(reason=reason, message=message, action=UpdateRecord(record=self.record, status=status), tell=tell)
+
+    def end(self, outcome: Outcome, reason: Reason, message: str, *, tell: Tell = Tell.ALERT, **facts: object) -> Step:
+        """Answer with the outcome."""
+        status = replace(self.status, **facts)  # type: ignore[arg-type]  # the names are those of RollbackStatus
+        status = ended(status, self.observed.now, outcome, reason, message)
+        return Step(
+            reason=reason,
+            message=f"rollback {outcome.lower()}: {message}",
+            action=UpdateRecord(record=self.record, status=status),
+            tell=tell,
+        )
+
+
+Rule = Callable[[Run], Step | None]
+
+
+def lock(observed: Observed) -> Step | None:
+    """Take the next record: `activeRollback`, written under the resource version, is the lock for all of them."""
+    waiting = waiting_records(observed)
+    if not waiting:
+        return None
+    record, deployment = waiting[0], observed.deployment
+    status, spec = deployment.status, record.spec
+    spec = replace(
+        spec, source=spec.source or status.snapshot, source_digest=spec.source_digest or _digest_of(observed, spec)
+    )
+    key = made_for(observed, record)
+    facts = replace(
+        status,
+        active=Active(name=record.name, since=observed.now, spec=spec.as_body()),
+        handled=mark_handled(observed, key, record.name) if key else status.handled,
+        continues=None,
+    )
+    message = f"ModelRollback {record.name}: {spec.reason[:256]}"
+    return Step(reason=Reason.ACCEPTED, message=message, action=UpdateDeployment(status=facts), facts=facts)
+
+
+def _digest_of(observed: Observed, spec: RollbackSpec) -> Digest:
+    status = observed.deployment.status
+    return status.digest if spec.source in ("", status.snapshot) else Digest("")
+
+
+def advance(observed: Observed) -> Step | None:
+    """Answer with the next step of the rollback that holds the lock."""
+    active = observed.deployment.status.active
+    if active is None:
+        return None
+    spec = RollbackSpec.from_fields(Fields(active.spec, strict=False))
+    record = observed.active
+    if record is None:
+        message = f"ModelRollback {active.name} was removed while it ran: it is written again"
+        return Step(
+            reason=Reason.ACCEPTED,
+            message=message,
+            action=CreateRecord(name=active.name, spec=spec),
+            tell=Tell.WARNING,
+        )
+    run = Run(observed=observed, spec=spec, record=record)
+    rules = AFTER if run.status.switched_at else BEFORE
+    return next((step for rule in (*FIRST, *rules) if (step := rule(run))), None)
+
+
+def has_ended(run: Run) -> Step | None:
+    """An outcome is there: let go of the lock."""
+    if run.status.outcome is None:
+        return None
+    facts = close(run.observed, run.spec, run.record)
+    return Step(
+        reason=Reason(run.status.outcome_reason) if run.status.outcome_reason in set(Reason) else Reason.WAITING,
+        message=run.status.message,
+        action=UpdateDeployment(status=facts),
+        facts=facts,
+    )
+
+
+def superseded(run: Run) -> Step | None:
+    """An emergency does not wait for what is under way, unless that is an emergency about to switch."""
+    if run.spec.emergency and not run.status.switched_at:
+        return None
+    waiting = waiting_records(run.observed)
+    if not waiting or not waiting[0].spec.emergency:
+        return None
+    return run.end(Outcome.SUPERSEDED, Reason.SUPERSEDED, f"emergency {waiting[0].name} takes over", tell=Tell.WARNING)
+
+
+def incomplete(run: Run) -> Step | None:
+    """An incomplete list is never used to choose."""
+    if run.observed.complete:
+        return None
+    return Step(reason=Reason.WAITING, message="the lists to choose from are not complete yet", after=1.0)
+
+
+def blocked(run: Run) -> Step | None:
+    """Nothing may be written to the workload."""
+    problem = workload_problem(run.observed.deployment, run.observed.workload)
+    return run.end(Outcome.FAILED, *problem) if problem else None
+
+
+def found_switched(run: Run) -> Step | None:
+    """The workload carries the target already: we were stopped between the apply and this fact."""
+    workload, target = run.observed.workload, run.target
+    if run.status.intent_at is None or target is None or workload is None:
+        return None
+    if not carries(workload, run.observed.deployment.bindings, target):
+        return None
+    return run.note(
+        Reason.SWITCHED,
+        f"the workload was switched from {run.spec.source or 'nothing'} to {target.name}",
+        switched_at=run.observed.now,
+    )
+
+
+def choose(run: Run) -> Step | None:
+    """Choose, verify the choice now, record the intent, switch."""
+    chosen, candidates = select(run.observed, run.question)
+    if chosen is None:
+        message = "there is no known-good snapshot to go back to; what serves is kept"
+        return run.end(Outcome.FAILED, Reason.NO_KNOWN_GOOD, message, candidates=candidates)
+    checked = _proof(run, chosen)
+    if checked is None:
+        return _verify(run, chosen)
+    if run.target is None or run.status.target != chosen.name or run.status.intent_at is None:
+        return run.note(
+            Reason.INTENT,
+            f"to switch from {run.spec.source or 'nothing'} to {chosen.name}",
+            target=chosen.name,
+            target_digest=chosen.digest,
+            candidates=candidates,
+            verification=checked[0],
+            verified_at=checked[1].at,
+            intent_at=run.observed.now,
+        )
+    message = f"switching from {run.spec.source or 'nothing'} to {chosen.name}"
+    return Step(reason=Reason.INTENT, message=message, action=Switch(snapshot=chosen), tell=Tell.WARNING)
+
+
+def _proof(run: Run, chosen: ModelSnapshot) -> tuple[str, Checked] | None:
+    """Return the verification that lets a target be written: fresh, or an emergency's recent one."""
+    fresh = run.observed.fresh(chosen)
+    if fresh:
+        return "Fresh", fresh
+    last = chosen.status.verification
+    limit = run.observed.deployment.rollback.max_verification_age
+    if not run.spec.emergency or last is None or last.time is None or run.observed.now - last.time >= limit:
+        return None
+    return "Recent", Checked(digest=chosen.digest, reason=Reason.VERIFIED, at=last.time)
+
+
+def _verify(run: Run, snapshot: ModelSnapshot) -> Step:
+    message = f"verifying {snapshot.name} before it is used"
+    busy = snapshot.name in run.observed.verifying
+    return Step(reason=Reason.WAITING, message=message, action=None if busy else Verify(snapshot=snapshot))
+
+
+def now_serving(run: Run) -> Step | None:
+    """The ModelDeployment must say what serves since the switch."""
+    status = run.observed.deployment.status
+    if status.snapshot == run.status.target and status.history and status.history[-1].by == run.record.name:
+        return None
+    facts = serve(run.observed, run.spec, run.record)
+    message = f"{run.status.target} serves"
+    return Step(reason=Reason.SWITCHED, message=message, action=UpdateDeployment(status=facts), facts=facts)
+
+
+def quarantine_source(run: Run) -> Step | None:
+    """An emergency quarantines what was serving."""
+    digest = run.spec.source_digest
+    if not run.spec.emergency or not digest or digest == run.status.target_digest or run.status.quarantined:
+        return None
+    if digest in run.observed.quarantined:
+        return run.note(
+            Reason.QUARANTINED, f"{run.spec.source} ({digest}) is quarantined", quarantined=(digest,), tell=Tell.ALERT
+        )
+    return Step(
+        reason=Reason.QUARANTINED,
+        message=f"quarantining {run.spec.source} ({digest})",
+        action=QuarantineDigest(
+            digest=digest, reason=run.spec.reason, incident=run.spec.incident, by=run.spec.requested_by
+        ),
+        tell=Tell.ALERT,
+    )
+
+
+def verify_after(run: Run) -> Step | None:
+    """What an emergency left out is made up for right after the switch."""
+    target = run.target
+    if run.status.verification != "Recent" or target is None:
+        return None
+    checked = run.observed.checked.get(target.name)
+    since = run.status.switched_at
+    if checked is None or since is None or checked.at < since or checked.digest != target.digest:
+        return None if target.name in run.observed.verifying else _verify(run, target)
+    if checked.reason == Reason.DIGEST_MISMATCH:
+        return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
+    word = "Fresh" if checked.reason == Reason.VERIFIED else "Unreadable"
+    return run.note(
+        checked.reason, f"{target.name} after the switch: {checked.reason}", verification=word, verified_at=checked.at
+    )
+
+
+def target_lost(run: Run) -> Step | None:
+    """The target turned bad while we waited for it."""
+    target = run.target
+    if target is None:
+        return None
+    if why := quarantine_reason(run.observed, target):
+        return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} was quarantined: {why}")
+    condition = target.status.conditions.get(Type.VERIFIED)
+    if condition and condition.status == "False":
+        return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name}: {condition.message}")
+    return None
+
+
+def not_available(run: Run) -> Step | None:
+    """Wait for the pods; past the deadline the target has failed."""
+    if run.status.available_at:
+        return None
+    workload, now = run.observed.workload, run.observed.now
+    if workload is not None and workload.rollout.complete:
+        return run.note(Reason.AVAILABLE, f"every pod serves {run.status.target}", available_at=now)
+    started = run.status.switched_at or now
+    deadline = started + run.observed.deployment.rollback.progress_deadline
+    rollout = workload.rollout if workload else None
+    if now >= deadline or (rollout and rollout.seen and rollout.deadline_exceeded):
+        return run.end(Outcome.FAILED, Reason.NOT_AVAILABLE, f"{run.status.target} did not become available in time")
+    rest = (deadline - now).total_seconds()
+    return Step(reason=Reason.WAITING, message=f"waiting for the pods of {run.status.target}", after=rest)
+
+
+def late_proof(run: Run) -> Step | None:
+    """An emergency's outcome waits for the verification that follows its switch."""
+    if run.status.verification != "Recent" or run.target is None:
+        return None
+    return Step(reason=Reason.WAITING, message=f"verifying {run.status.target} after the switch")
+
+
+def validate(run: Run) -> Step | None:
+    """Run each check until it passed, failed for good, or gave no answer for long."""
+    checks = run.observed.deployment.checks
+    open_checks = tuple(check for check in checks if not _settled(run.observed.checks.get(check.name)))
+    if not open_checks:
+        return None
+    times = [tally.at for check in open_checks if (tally := run.observed.checks.get(check.name))]
+    rest = (max(times) + CHECK_PAUSE - run.observed.now).total_seconds() if times else 0.0
+    message = f"validating {run.status.target}: {', '.join(check.name for check in open_checks)}"
+    if rest > 0:
+        return Step(reason=Reason.VALIDATING, message=message, after=rest)
+    return Step(reason=Reason.VALIDATING, message=message, action=RunChecks(checks=open_checks))
+
+
+def _settled(tally: Tally | None) -> bool:
+    if tally is None:
+        return False
+    needed = {Verdict.HEALTHY: 1, Verdict.BREACHED: FAILURES, Verdict.INCONCLUSIVE: NO_ANSWERS}
+    return tally.streak >= needed[tally.verdict]
+
+
+def conclude(run: Run) -> Step:
+    """Say how it ended. Nothing inconclusive counts as passed, nor as failed."""
+    reports = tuple(
+        CheckReport(name=check.name, verdict=tally.verdict, value=tally.value, error=tally.error)
+        for check in run.observed.deployment.checks
+        if (tally := run.observed.checks.get(check.name))
+    )
+    failed = [item for item in reports if item.verdict == Verdict.BREACHED]
+    silent = [item for item in reports if item.verdict == Verdict.INCONCLUSIVE]
+    target = run.status.target
+    if failed:
+        message = f"{target} failed " + ", ".join(f"{item.name} ({item.value})" for item in failed)
+        return run.end(Outcome.FAILED, Reason.VALIDATION_FAILED, message, checks=reports)
+    if silent or run.status.verification == "Unreadable":
+        told = ", ".join(f"{item.name} ({item.error})" for item in silent) or "its bytes could not be read"
+        message = f"{target} serves, but could not be validated: {told}"
+        return run.end(Outcome.UNVALIDATED, Reason.UNVALIDATED, message, checks=reports)
+    message = f"{target} serves, is available and passed {len(reports)} checks"
+    return run.end(Outcome.SUCCEEDED, Reason.SUCCEEDED, message, checks=reports, tell=Tell.INFO)
+
+
+def drifted(run: Run) -> Step | None:
+    """Something else wrote a bound field after the switch: it is written back, as it is without a rollback."""
+    return reassert(run.observed, run.target) if run.target else None
+
+
+FIRST: tuple[Rule, ...] = (
+    has_ended,  # an outcome is final
+    superseded,  # a person's emergency outranks what runs
+)
+BEFORE: tuple[Rule, ...] = (
+    blocked,  # said at once: on call nobody should wait for nothing
+    incomplete,  # before anything is chosen
+    found_switched,  # before choosing: a crash after the apply must not switch again
+    choose,
+)
+AFTER: tuple[Rule, ...] = (
+    now_serving,  # what serves is a fact before anything else is waited for
+    quarantine_source,  # early, so that nothing brings it back meanwhile
+    target_lost,
+    drifted,
+    verify_after,  # started early, and it runs while the pods start
+    not_available,
+    late_proof,
+    validate,
+    conclude,
+)

@@ -1,0 +1,223 @@
+"""Last known good: which snapshot a rollback goes to, and why not each of the others (design: "Last known good")."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lastgood.api.deployment_status import Served
+from lastgood.api.names import Digest, Reason, SnapshotName, Type
+from lastgood.api.rollback import Candidate
+from lastgood.api.snapshot import ModelSnapshot, PvcSource
+from lastgood.core.state import Observed
+from lastgood.core.workload import Problem, render
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is being left, and what the one who asked said of the target.
+
+    `bad_copy`: what is left is one wrong copy; another snapshot of the same digest is no less good for it.
+    """
+
+    leaving: SnapshotName
+    leaving_digest: Digest = Digest("")
+    to: SnapshotName = SnapshotName("")
+    before: datetime | None = None
+    emergency: bool = False
+    bad_copy: bool = False
+
+
+Rule = Callable[[Observed, Question, ModelSnapshot], Problem | None]
+
+
+def not_asked_for(_: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """Whoever names a target gets that one or none."""
+    if question.to and snapshot.name != question.to:
+        return Reason.NOT_ASKED_FOR, f"the request names {question.to}"
+    return None
+
+
+def being_left(_: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """Nobody rolls back to what is being left, nor to the same bytes under another name."""
+    if snapshot.name == question.leaving:
+        return Reason.LEAVING, "it is what is being left"
+    if not question.bad_copy and snapshot.digest == question.leaving_digest:
+        return Reason.LEAVING, "it has the digest of what is being left"
+    return None
+
+
+def deleting(_: Observed, __: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """A snapshot that is being deleted is on its way out."""
+    return (Reason.DELETING, "it is being deleted") if snapshot.meta.deleting else None
+
+
+def quarantined(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """A quarantine is never overridden, not even in an emergency."""
+    why = quarantine_reason(observed, snapshot)
+    return (Reason.QUARANTINED, why) if why else None
+
+
+def not_verified(_: Observed, __: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """The last verification must have found the declared digest."""
+    if snapshot.verified:
+        return None
+    condition = snapshot.status.conditions.get(Type.VERIFIED)
+    if condition is None or condition.reason not in (Reason.DIGEST_MISMATCH, Reason.UNREADABLE):
+        return Reason.NOT_VERIFIED, "it has not been verified yet"
+    return Reason(condition.reason), condition.message
+
+
+def refused_just_now(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """The verification at the moment of use outranks what the status says."""
+    fresh = observed.fresh(snapshot)
+    if fresh is None or fresh.reason == Reason.VERIFIED:
+        return None
+    return fresh.reason, fresh.message
+
+
+def left_before(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """Never back and forth between two bad ones; a person who names the snapshot releases it."""
+    if question.to == snapshot.name:
+        return None
+    left = next((item for item in observed.deployment.status.left if item.digest == snapshot.digest), None)
+    return (Reason.LEFT_BEFORE, f"an earlier rollback left it: {left.reason}") if left else None
+
+
+def not_before(_: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """A rollback to before a poisoning takes only what is known to be older."""
+    if question.before is None:
+        return None
+    date = snapshot.data_cutoff or snapshot.trained_at
+    if date is None:
+        return Reason.AFTER_DATE, "it has neither dataCutoff nor trainedAt"
+    return None if date < question.before else (Reason.AFTER_DATE, f"its data ends at {date.isoformat()}")
+
+
+def not_mounted(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """The workload must mount the claim that the snapshot is on."""
+    source = snapshot.source
+    if not isinstance(source, PvcSource) or observed.workload is None or source.claim in observed.workload.claims:
+        return None
+    return Reason.NOT_MOUNTED, f"the workload does not mount claim {source.claim!r}"
+
+
+def no_value(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """Every bound field must get a value."""
+    if render(observed.deployment.bindings, snapshot) is not None:
+        return None
+    return Reason.NO_VALUE, "a binding asks for a value that it does not have, such as spec.runtime.image"
+
+
+def not_soaked(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """Where soak is required, only what served and stayed healthy will do; an emergency does without."""
+    required = observed.deployment.rollback.require_soaked and not question.emergency and not question.to
+    if not required or soaked(observed, snapshot):
+        return None
+    return Reason.NOT_SOAKED, f"it has not served healthily for {observed.deployment.rollback.soak}"
+
+
+def appeared_later(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """What appears during an incident is no remedy for it."""
+    if question.to == snapshot.name or served(observed, snapshot):
+        return None
+    began = min(
+        (item.since for item in observed.deployment.status.history if _is_left(item, question) and item.since),
+        default=None,
+    )
+    seen = snapshot.status.first_seen
+    if began is None or (seen is not None and seen < began):
+        return None
+    return Reason.APPEARED_LATER, "it was first seen after what is being left was first deployed"
+
+
+def _is_left(item: Served, question: Question) -> bool:
+    return item.snapshot == question.leaving
+
+
+RULES: tuple[Rule, ...] = (
+    not_asked_for,  # the quickest answer to "why not that one"
+    being_left,
+    quarantined,  # before verification: a quarantine is the graver news
+    deleting,
+    not_verified,
+    refused_just_now,
+    left_before,
+    not_before,
+    not_mounted,
+    no_value,
+    not_soaked,
+    appeared_later,
+)
+
+
+def soaked(observed: Observed, snapshot: ModelSnapshot) -> bool:
+    """Tell whether these bytes served here and stayed healthy for the soak."""
+    return any(item.soaked_at for item in _periods(observed, snapshot))
+
+
+def served(observed: Observed, snapshot: ModelSnapshot) -> bool:
+    """Tell whether these bytes ever served here."""
+    return any(True for _ in _periods(observed, snapshot))
+
+
+def _periods(observed: Observed, snapshot: ModelSnapshot) -> Iterable[Served]:
+    return (
+        item
+        for item in observed.deployment.status.history
+        if item.snapshot == snapshot.name and item.digest == snapshot.digest
+    )
+
+
+def quarantine_reason(observed: Observed, snapshot: ModelSnapshot) -> str:
+    """Return why a snapshot is quarantined, or nothing."""
+    if snapshot.digest in observed.quarantined:
+        return observed.quarantined[snapshot.digest] or "its digest is quarantined"
+    mark = snapshot.status.quarantine
+    return f"{mark.incident} {mark.reason}".strip() or "quarantined" if mark and mark.scope == "Snapshot" else ""
+
+
+def passed_over(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """Return the first reason for which a snapshot is no candidate."""
+    return next((found for rule in RULES if (found := rule(observed, question, snapshot))), None)
+
+
+def family(observed: Observed) -> list[ModelSnapshot]:
+    """Return the snapshots of this model, best first."""
+    same = [snapshot for snapshot in observed.snapshots if snapshot.model == observed.deployment.model]
+    return sorted(same, key=lambda snapshot: _rank(observed, snapshot), reverse=True)
+
+
+def _rank(observed: Observed, snapshot: ModelSnapshot) -> tuple[bool, bool, datetime, datetime, str]:
+    """Soaked first, then served, each most recently served first; then never served, newest first."""
+    last = max((item.until or observed.now for item in _periods(observed, snapshot)), default=_NEVER)
+    seen = snapshot.status.first_seen or snapshot.meta.created or _NEVER
+    return soaked(observed, snapshot), last > _NEVER, last, seen, snapshot.meta.name
+
+
+def select(observed: Observed, question: Question) -> tuple[ModelSnapshot | None, tuple[Candidate, ...]]:
+    """Return the last known-good snapshot, if there is one, and what was found of every snapshot of the model."""
+    chosen: ModelSnapshot | None = None
+    candidates = []
+    for snapshot in family(observed):
+        problem = passed_over(observed, question, snapshot)
+        if problem is None and chosen is None:
+            chosen = snapshot
+            candidates.append(_candidate(snapshot, "Chosen", (Reason.CHOSEN, _merit(observed, snapshot))))
+        elif problem is None:
+            candidates.append(_candidate(snapshot, "NotNeeded", (Reason.NOT_NEEDED, "a better one was chosen")))
+        else:
+            candidates.append(_candidate(snapshot, "PassedOver", problem))
+    return chosen, tuple(candidates)
+
+
+def _merit(observed: Observed, snapshot: ModelSnapshot) -> str:
+    if soaked(observed, snapshot):
+        return "the most recent that served and stayed healthy for the soak"
+    return "served before" if served(observed, snapshot) else "verified, never served"
+
+
+def _candidate(snapshot: ModelSnapshot, verdict: str, problem: Problem) -> Candidate:
+    reason, message = problem
+    return Candidate(snapshot=snapshot.name, digest=snapshot.digest, verdict=verdict, reason=reason, message=message)

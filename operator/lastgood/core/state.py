@@ -1,0 +1,225 @@
+"""What a decision is made from, and what it may ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from lastgood.api.deployment import Check, ModelDeployment
+from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.names import Digest, Reason, RecordName, SnapshotName
+from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.signal import Verdict
+from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.core.workload import Workload
+
+FRESH = timedelta(seconds=60)
+"""How old a finished verification may be to count as made at the moment of use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A verification that this process finished; `reason` is Verified, DigestMismatch or Unreadable."""
+
+    digest: Digest
+    reason: Reason
+    at: datetime
+    message: str = ""
+    actual: str = ""
+    size_bytes: int = 0
+    file_count: int = 0
+    seconds: float = 0.0
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """The samples of one trigger or check since what serves changed; `streak` counts the last verdict in a row."""
+
+    verdict: Verdict
+    streak: int
+    at: datetime
+    value: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How often in a row the workload's bound fields were written back, and when last."""
+
+    count: int = 0
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything a decision about a ModelDeployment may know.
+
+    `complete` is false while a list that it rests on has not been read whole; `quarantined` maps the digests that
+    are quarantined in this namespace to why; `checked` and `verifying` hold this process's verifications by
+    snapshot; `tallies` and `checks` are by trigger and by check of the active rollback; `taken` are record names
+    that somebody else's objects have.
+    """
+
+    now: datetime
+    deployment: ModelDeployment
+    workload: Workload | None = None
+    complete: bool = True
+    snapshots: tuple[ModelSnapshot, ...] = ()
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    records: tuple[ModelRollback, ...] = ()
+    checked: Mapping[SnapshotName, Checked] = field(default_factory=dict)
+    verifying: frozenset[SnapshotName] = frozenset()
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    checks: Mapping[str, Tally] = field(default_factory=dict)
+    drift: Drift = field(default_factory=Drift)
+    taken: frozenset[str] = frozenset()
+
+    def snapshot(self, name: str) -> ModelSnapshot | None:
+        """Return a snapshot by its name."""
+        return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
+
+    def record(self, name: str) -> ModelRollback | None:
+        """Return a record by its name."""
+        return next((record for record in self.records if record.name == name), None)
+
+    @property
+    def active(self) -> ModelRollback | None:
+        """The record that holds this deployment, where it is there."""
+        active = self.deployment.status.active
+        return self.record(active.name) if active else None
+
+    def fresh(self, snapshot: ModelSnapshot) -> Checked | None:
+        """Return the verification of a snapshot that was finished just now by this process.
+
+        A refusal counts for as long as the rollback that asked for it runs: else two large snapshots that both
+        cannot be read would be tried in turn for ever.
+        """
+        checked = self.checked.get(snapshot.name)
+        if checked is None or checked.digest != snapshot.digest:
+            return None
+        active = self.deployment.status.active
+        running = active is not None and active.since is not None and checked.at >= active.since
+        if checked.reason != Reason.VERIFIED and running:
+            return checked
+        return checked if self.now - checked.at <= FRESH else None
+
+
+class Tell(StrEnum):
+    """Who hears of a step: nobody, whoever reads events, or whoever is on call."""
+
+    NOBODY = "nobody"
+    INFO = "info"
+    WARNING = "warning"
+    ALERT = "alert"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRecord:
+    """Record an intent; a record of that name and meaning counts as created."""
+
+    name: RecordName
+    spec: RollbackSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRecord:
+    """Write facts on a record."""
+
+    record: ModelRollback
+    status: RollbackStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteRecord:
+    """Remove a finished record past the history limit."""
+
+    record: ModelRollback
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateDeployment:
+    """Write facts on the ModelDeployment, under its resource version: this is also how the lock is taken."""
+
+    status: DeploymentStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """Write the bound fields of a snapshot to the workload, in one apply under its uid and resource version."""
+
+    snapshot: ModelSnapshot
+    stamp: bool = True
+    drift: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Read a snapshot whole and compare its digest."""
+
+    snapshot: ModelSnapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChecks:
+    """Sample the validation checks of the active rollback."""
+
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantineDigest:
+    """Quarantine a digest in the namespace."""
+
+    digest: Digest
+    reason: str
+    incident: str = ""
+    by: str = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateSnapshot:
+    """Write facts on a ModelSnapshot."""
+
+    snapshot: ModelSnapshot
+    status: SnapshotStatus
+
+
+Action = (
+    CreateRecord
+    | UpdateRecord
+    | DeleteRecord
+    | UpdateDeployment
+    | Switch
+    | Verify
+    | RunChecks
+    | QuarantineDigest
+    | UpdateSnapshot
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a rule answers: why, in words; what to do; which facts changed; and when to look again (seconds).
+
+    A step without an action and without changed facts is a wait, and its reason is what `Ready` says.
+    """
+
+    reason: Reason
+    message: str
+    action: Action | None = None
+    facts: DeploymentStatus | None = None
+    after: float | None = None
+    tell: Tell = Tell.NOBODY
+    ready: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One action at most, why, and when to look again (seconds; None: when something changes)."""
+
+    reason: Reason
+    message: str
+    action: Action | None = None
+    requeue_after: float | None = None
+    tell: Tell = Tell.NOBODY

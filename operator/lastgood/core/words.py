@@ -1,0 +1,6 @@
+"""Names that several decisions share."""
+
+from typing import Final
+
+INTEGRITY: Final = "snapshot-integrity"
+"""The trigger that needs no declaration: what serves stops being verified by a mismatch, or is quarantined."""

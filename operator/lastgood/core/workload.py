@@ -1,0 +1,230 @@
+"""The workload as observed, and how a snapshot is bound to it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding, ModelDeployment
+from lastgood.api.fields import Fields
+from lastgood.api.meta import Meta
+from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
+from lastgood.api.snapshot import ModelSnapshot, PvcSource
+
+Problem = tuple[Reason, str]
+_PLACEHOLDER = re.compile(r"\$\((\w+)\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A container of the pod template; `computed` names the variables that take their value from elsewhere."""
+
+    name: str
+    image: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    computed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """How far the workload's controller has come; `desired` and the counts are pods."""
+
+    seen: bool = False
+    desired: int = 0
+    updated: int = 0
+    available: int = 0
+    total: int = 0
+    deadline_exceeded: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pod is of the newest template and available (as `kubectl rollout status` has it)."""
+        return self.seen and self.total == self.updated == self.desired and self.available >= self.desired
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A Deployment, with what a decision needs of it."""
+
+    meta: Meta
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    template_annotations: Mapping[str, str] = field(default_factory=dict)
+    claims: frozenset[str] = frozenset()
+    rollout: Rollout = field(default_factory=Rollout)
+    owners: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    selector: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> "Workload":
+        """Read an `apps/v1` Deployment."""
+        whole = Fields(body, strict=False)
+        template = whole.child("spec").child("template")
+        pod = template.child("spec")
+        return cls(
+            meta=Meta.from_body(body),
+            containers={item.text("name"): _container(item) for item in pod.items("containers")},
+            template_annotations=template.child("metadata").mapping("annotations"),
+            claims=frozenset(
+                item.child("persistentVolumeClaim").text("claimName")
+                for item in pod.items("volumes", limit=1000)
+                if item.has("persistentVolumeClaim")
+            ),
+            rollout=_rollout(whole),
+            owners=_owners(whole),
+            selector=whole.child("spec").child("selector").mapping("matchLabels"),
+        )
+
+
+def _container(item: Fields) -> Container:
+    variables = list(item.items("env", limit=5000))
+    return Container(
+        name=item.text("name"),
+        image=item.text("image"),
+        env={variable.text("name"): variable.text("value", limit=1 << 20) for variable in variables},
+        computed=frozenset(variable.text("name") for variable in variables if variable.has("valueFrom")),
+    )
+
+
+def _rollout(whole: Fields) -> Rollout:
+    status = whole.child("status")
+    progressing = [item for item in status.items("conditions") if item.text("type") == "Progressing"]
+    return Rollout(
+        seen=status.integer("observedGeneration", 0) >= whole.child("metadata").integer("generation", 0),
+        desired=whole.child("spec").integer("replicas", 1),
+        updated=status.integer("updatedReplicas", 0),
+        available=status.integer("availableReplicas", 0),
+        total=status.integer("replicas", 0),
+        deadline_exceeded=any(item.text("reason") == "ProgressDeadlineExceeded" for item in progressing),
+    )
+
+
+def _owners(whole: Fields) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    entries = whole.child("metadata").items("managedFields", limit=1000)
+    return tuple(
+        (entry.text("manager"), entry.child("fieldsV1").value) for entry in entries if not entry.text("subresource")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A field of the workload and the value that a snapshot gives it."""
+
+    binding: Binding
+    value: str
+
+
+def render(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> tuple[Bound, ...] | None:
+    """Return the values that a snapshot gives the bound fields, or None where it has none for one of them."""
+    path = snapshot.source.path
+    words = {
+        "path": path,
+        "uri": f"pvc://{snapshot.source.claim}/{path}" if isinstance(snapshot.source, PvcSource) else f"store://{path}",
+        "image": snapshot.image,
+        "digest": snapshot.digest,
+        "version": snapshot.version,
+        "name": snapshot.name,
+    }
+    bound = []
+    for binding in bindings:
+        used = _PLACEHOLDER.findall(binding.value)
+        if not all(words.get(word) for word in used):
+            return None
+        bound.append(Bound(binding=binding, value=_PLACEHOLDER.sub(lambda match: words[match[1]], binding.value)))
+    return tuple(bound)
+
+
+def current(workload: Workload, binding: Binding) -> str | None:
+    """Return the value that a bound field has now."""
+    if isinstance(binding, AnnotationBinding):
+        return workload.template_annotations.get(binding.name)
+    container = workload.containers.get(binding.container)
+    if container is None:
+        return None
+    return container.image if isinstance(binding, ImageBinding) else container.env.get(binding.name)
+
+
+def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnapshot) -> bool:
+    """Tell whether the workload's template is this snapshot's; a template without our stamp may be anyone's."""
+    bound = render(bindings, snapshot)
+    if bound is None or any(current(workload, item.binding) != item.value for item in bound):
+        return False
+    stamp = workload.template_annotations.get(DIGEST_STAMP)
+    return stamp is None or (
+        stamp == snapshot.digest and workload.template_annotations.get(SNAPSHOT_STAMP) == snapshot.name
+    )
+
+
+def template(bound: Iterable[Bound], snapshot: ModelSnapshot, *, stamp: bool = True) -> dict[str, Any]:
+    """Return the apply configuration that binds a snapshot: every bound field, and the stamps."""
+    annotations = {SNAPSHOT_STAMP: str(snapshot.name), DIGEST_STAMP: str(snapshot.digest)} if stamp else {}
+    containers: dict[str, dict[str, Any]] = {}
+    for item in bound:
+        binding = item.binding
+        if isinstance(binding, AnnotationBinding):
+            annotations[binding.name] = item.value
+            continue
+        container = containers.setdefault(binding.container, {"name": binding.container})
+        if isinstance(binding, ImageBinding):
+            container["image"] = item.value
+        else:
+            container.setdefault("env", []).append({"name": binding.name, "value": item.value})
+    pod = {"spec": {"containers": list(containers.values())}} if containers else {}
+    return {"spec": {"template": {"metadata": {"annotations": annotations}, **pod}}}
+
+
+def workload_problem(deployment: ModelDeployment, workload: Workload | None) -> Problem | None:
+    """Say why nothing may be written to the workload, if so."""
+    name = deployment.target
+    if workload is None:
+        return Reason.TARGET_NOT_FOUND, f"spec.targetRef: there is no Deployment {name!r} in this namespace"
+    if workload.meta.labels.get(OPT_IN_LABEL) != deployment.meta.name:
+        command = (
+            f"kubectl label --overwrite -n {deployment.meta.namespace} deployment/{name} "
+            f"{OPT_IN_LABEL}={deployment.meta.name}"
+        )
+        return Reason.NOT_OPTED_IN, f"Deployment {name!r} has not opted in; its owner does so with: {command}"
+    return next((found for binding in deployment.bindings if (found := _binding_problem(workload, binding))), None)
+
+
+def _binding_problem(workload: Workload, binding: Binding) -> Problem | None:
+    if isinstance(binding, AnnotationBinding):
+        return None
+    container = workload.containers.get(binding.container)
+    if container is None:
+        names = ", ".join(sorted(workload.containers)) or "none"
+        return (
+            Reason.CONTAINER_NOT_FOUND,
+            f"spec.bindings: there is no container {binding.container!r} (there are: {names})",
+        )
+    if isinstance(binding, EnvBinding) and binding.name in container.computed:
+        return (
+            Reason.VALUE_FROM,
+            f"spec.bindings: variable {binding.name!r} of {binding.container!r} has valueFrom and cannot be bound",
+        )
+    return None
+
+
+def conflicts(workload: Workload, bindings: Iterable[Binding]) -> tuple[tuple[Binding, str], ...]:
+    """Return the bound fields that another field manager owns, with its name."""
+    return tuple(
+        (binding, manager)
+        for binding in bindings
+        for manager, fields in workload.owners
+        if manager != FIELD_MANAGER and _owns(fields, binding)
+    )
+
+
+def _owns(fields: Mapping[str, Any], binding: Binding) -> bool:
+    node: Any = fields
+    for step in ("f:spec", "f:template", *_field_path(binding)):
+        node = node.get(step) if isinstance(node, Mapping) else None
+    return node is not None
+
+
+def _field_path(binding: Binding) -> tuple[str, ...]:
+    if isinstance(binding, AnnotationBinding):
+        return "f:metadata", "f:annotations", f"f:{binding.name}"
+    container = f'k:{{"name":"{binding.container}"}}'
+    if isinstance(binding, ImageBinding):
+        return "f:spec", "f:containers", container, "f:image"
+    return "f:spec", "f:containers", container, "f:env", f'k:{{"name":"{binding.name}"}}', "f:value"

@@ -1,0 +1,85 @@
+"""What this process knows and no object says: verifications, samples, drift. A restart forgets it, and may."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lastgood.api.deployment import ModelDeployment
+from lastgood.api.names import SnapshotName
+from lastgood.api.signal import Sample
+from lastgood.core.state import Checked, Drift, Tally
+from lastgood.kube.cache import Key
+from lastgood.kube.clock import Clock, utc_now
+
+Period = tuple[str, str, str]
+
+
+@dataclass
+class Watch:
+    """What was sampled for one ModelDeployment while one snapshot serves."""
+
+    period: Period = ("", "", "")
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    checks: dict[str, Tally] = field(default_factory=dict)
+    record: str = ""
+    drift: Drift = field(default_factory=Drift)
+    taken: set[str] = field(default_factory=set)
+
+
+class Memory:
+    """All of it, by key."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self.now = clock
+        self._checked: dict[Key, Checked] = {}
+        self._verifying: dict[Key, set[Key]] = {}
+        self._watches: defaultdict[Key, Watch] = defaultdict(Watch)
+
+    def watch(self, key: Key, deployment: ModelDeployment) -> Watch:
+        """Return what was sampled for a deployment; what was sampled of another snapshot is forgotten."""
+        watch, status = self._watches[key], deployment.status
+        since = str(status.history[-1].since) if status.history else ""
+        period = (deployment.meta.uid, status.snapshot, since)
+        record = status.active.name if status.active else ""
+        if watch.period != period:
+            watch.period, watch.tallies, watch.drift = period, {}, Drift()
+        if watch.record != record:
+            watch.record, watch.checks = record, {}
+        return watch
+
+    def checked(self, key: Key) -> Checked | None:
+        """Return the last verification of a snapshot that this process finished."""
+        return self._checked.get(key)
+
+    def verifying(self, key: Key) -> bool:
+        """Tell whether a snapshot is being verified."""
+        return key in self._verifying
+
+    def names(self, keys: Iterable[Key]) -> tuple[dict[SnapshotName, Checked], frozenset[SnapshotName]]:
+        """Return what is known of these snapshots, by their names, and which of them are being verified."""
+        keys = list(keys)
+        found = {SnapshotName(key.name): self._checked[key] for key in keys if key in self._checked}
+        return found, frozenset(SnapshotName(key.name) for key in keys if key in self._verifying)
+
+    def begin(self, key: Key, waiter: Key) -> bool:
+        """Note that someone waits for a verification; tell whether it is theirs to start."""
+        first = key not in self._verifying
+        self._verifying.setdefault(key, set()).add(waiter)
+        return first
+
+    def end(self, key: Key, checked: Checked | None) -> set[Key]:
+        """Note what a verification found, and return who waits for it."""
+        if checked is not None:
+            self._checked[key] = checked
+        return self._verifying.pop(key, set())
+
+    def forget(self, key: Key) -> None:
+        """Forget an object that is gone."""
+        self._checked.pop(key, None)
+        self._watches.pop(key, None)
+
+
+def tallied(before: Tally | None, sample: Sample, clock: Clock) -> Tally:
+    """Return a tally with one more sample in."""
+    streak = before.streak + 1 if before and before.verdict == sample.verdict else 1
+    return Tally(verdict=sample.verdict, streak=streak, at=clock(), value=sample.value, error=sample.error)
