@@ -26,6 +26,7 @@ LEASE_SECONDS: Final = 6.0
 RENEW_SHARE: Final = 2 / 3  # of the duration: we stop writing then, and nobody takes over before the rest is over
 RENEW_EVERY: Final = 1 / 3
 LOOK_EVERY: Final = 1 / 12  # a standby's reads, so that a release is noticed at once
+GONE: Final = ""  # the version of a Lease that is not there
 DEAD_AFTER: Final = 3.0  # durations without an attempt
 LONGEST_LEASE: Final = 300.0  # a foreign duration beyond it is not believed
 
@@ -123,9 +124,9 @@ class Lease:
         try:
             async with asyncio.timeout(self._seconds * RENEW_EVERY):
                 renewed = await self._attempt()
-        except (ConflictError, AlreadyExistsError, InvalidError) as error:
-            self._version = ""  # somebody else wrote it: look before trying again
-            logger.info("the Lease was written by somebody else: %s", error)
+        except (ConflictError, AlreadyExistsError, InvalidError, NotFoundError) as error:
+            self._version = ""  # look before trying again
+            logger.info("the Lease was written, or deleted, by somebody else: %s", error)
         except (ApiError, TimeoutError) as error:
             logger.warning("cannot reach the Lease: %s", error or "no answer in time")
         self._announce()
@@ -151,7 +152,7 @@ class Lease:
         try:
             found = await self._client.get(LEASES, self._namespace, self._name)
         except NotFoundError:
-            return self._keep(sent, await self._create())
+            return self._may_create() and self._keep(sent, await self._create())
         self._version = ""
         if self._may_take(found):
             return await self._take(found)
@@ -173,11 +174,18 @@ class Lease:
         holder = spec.get("holderIdentity")
         if not holder or holder == self.identity:
             return True
-        version = found["metadata"]["resourceVersion"]
+        duration = min(float(spec.get("leaseDurationSeconds") or self._seconds), LONGEST_LEASE)
+        return self._unchanged(found["metadata"]["resourceVersion"]) >= duration
+
+    def _may_create(self) -> bool:
+        """Nobody's yet, as far as we know; if we saw another's that is gone, its holder may not know that yet."""
+        return self._seen is None or self._unchanged(GONE) >= self._seconds
+
+    def _unchanged(self, version: str) -> float:
+        """Return for how many seconds we have seen this version, by our own clock."""
         if self._seen is None or self._seen.version != version:
             self._seen = Sighting(version=version, since=self._clock())
-        duration = min(float(spec.get("leaseDurationSeconds") or self._seconds), LONGEST_LEASE)
-        return self._clock() - self._seen.since >= duration
+        return self._clock() - self._seen.since
 
     def _keep(self, sent: float, written: Body) -> bool:
         self._version = written["metadata"]["resourceVersion"]
