@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  - a script next to what it writes, not a package
 """Writes what is derived: the chart's copies of the CRDs, and the kustomize bases from the rendered chart.
 
 `python deploy/sync.py [--helm PATH]` writes, `--check` only says what differs. The sources are `crds/` and
@@ -17,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "lastgood"
+BASE = ROOT / "deploy" / "base"
 NAMESPACE = "lastgood-system"
 NOTE = "# Written by `python deploy/sync.py`: change the source, {source}, and run it again.\n"
 # What only Helm reads, and what would say that Helm manages an object that kustomize applied.
@@ -57,20 +59,20 @@ def unmarked(manifest: Manifest) -> Manifest:
         for key, names in (("labels", HELM_LABELS), ("annotations", HELM_ANNOTATIONS)):
             left = {name: value for name, value in metadata.get(key, {}).items() if name not in names}
             metadata.pop(key, None)
-            metadata |= {key: left} if left else {}
+            if left:
+                metadata[key] = left
     return manifest
 
 
-def base(helm: str) -> dict[str, str]:
-    """Return the files of deploy/base: the operator for its own namespace."""
-    files = {name: NOTE.format(source=f"crds/{name}") + without_comments(text) for name, text in crds().items()}
-    return files | {"operator.yaml": dump(rendered(helm))}
+def base_crd(name: str, text: str) -> str:
+    """Return a CRD as deploy/base has it: the same, with a note in the place of its comments."""
+    return NOTE.format(source=f"crds/{name}") + without_comments(text)
 
 
-def all_namespaces(helm: str) -> dict[str, str]:
-    """Return the files of deploy/all-namespaces: what it takes besides to watch every namespace."""
+def cluster_wide(helm: str) -> list[Manifest]:
+    """Return what it takes besides deploy/base to watch every namespace."""
     manifests = rendered(helm, "--set", "watch.all=true", "--set", "rbac.userRoles=false")
-    return {"rbac.yaml": dump([manifest for manifest in manifests if manifest["kind"].startswith("Cluster")])}
+    return [manifest for manifest in manifests if manifest["kind"].startswith("Cluster")]
 
 
 def dump(manifests: list[Manifest]) -> str:
@@ -81,9 +83,10 @@ def dump(manifests: list[Manifest]) -> str:
 def derived(helm: str | None) -> dict[Path, str]:
     """Return every derived file with the text it should have; without Helm, only the copies of the CRDs."""
     files = {CHART / "templates" / "crds" / name: chart_crd(name, text) for name, text in crds().items()}
+    files |= {BASE / name: base_crd(name, text) for name, text in crds().items()}
     if helm:
-        files |= {ROOT / "deploy" / "base" / name: text for name, text in base(helm).items()}
-        files |= {ROOT / "deploy" / "all-namespaces" / name: text for name, text in all_namespaces(helm).items()}
+        files |= {BASE / "operator.yaml": dump(rendered(helm))}
+        files |= {ROOT / "deploy" / "all-namespaces" / "rbac.yaml": dump(cluster_wide(helm))}
     return files
 
 
@@ -107,7 +110,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
     options = parser.parse_args()
     if not options.helm:
-        sys.stdout.write("no helm: only the chart's copies of the CRDs are looked at\n")
+        sys.stdout.write("no helm: only the copies of the CRDs are looked at\n")
     if not options.check:
         write(options.helm)
         return 0
