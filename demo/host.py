@@ -80,27 +80,31 @@ def on_host(cluster: Cluster, folder: Folder, say: Callable[[str], None]) -> Ite
     url = f"http://127.0.0.1:{listener.server_address[1]}"
     begin(world, names=NAMES, values=digests(folder), moved={SERVICE: url})
     cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-    log = folder.traffic / "requests.jsonl"
-    threads = (
-        threading.Thread(target=player.play),
-        threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05}),
-        threading.Thread(target=client.run, args=(f"{url}/predict", folder.traffic / "samples.json", log, stop)),
-    )
+    scoring = threading.Thread(target=client.run, args=(f"{url}/predict", *files(folder), stop))
+    serving = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05})
+    playing = threading.Thread(target=player.play)
+    world.start_traffic = scoring.start
     with operator(cluster, folder) as process:
         world.operator_alive = lambda: process.poll() is None
         world.operator_log = (folder.root / "operator.log").read_text
         say("the operator runs on this host")
         world.apply()
-        for thread in threads:
-            thread.start()
+        serving.start()
+        playing.start()
         try:
             yield world
         finally:
             stop.set()
             listener.shutdown()
-            for thread in threads:
-                thread.join()
+            for thread in (scoring, serving, playing):
+                if thread.is_alive():
+                    thread.join()
             listener.server_close()
+
+
+def files(folder: Folder) -> tuple[Path, Path]:
+    """Return the client's samples and its log."""
+    return folder.traffic / "samples.json", folder.traffic / "requests.jsonl"
 
 
 @contextmanager

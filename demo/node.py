@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 OPERATOR, SERVER = "localhost/lastgood:demo", "localhost/digits-server:demo"
 OPERATOR_NAMESPACE = "lastgood-system"
 VOLUMES = ("lastgood-store", "digits-models", "digits-traffic")
-NAMES = ("server.yaml", "client.yaml", "snapshots.yaml", "model.yaml")
+NAMES = ("server.yaml", "snapshots.yaml", "model.yaml")
 
 
 def build_images(say: Callable[[str], None]) -> list[Path]:
@@ -45,6 +45,7 @@ def on_node(cluster: Cluster, folder: Folder, say: Callable[[str], None]) -> Ite
         say(f"the node has {archive.name}")
     world = connect(cluster, folder)
     world.operator_log = lambda: logs(cluster)
+    world.start_traffic = lambda: start_client(world)
     begin(world, names=NAMES, values=digests(folder))
     try:
         install(cluster)
@@ -67,6 +68,12 @@ def install(cluster: Cluster) -> None:
         "--wait",
         "--timeout=3m",
     )
+
+
+def start_client(world: World) -> None:
+    """Add the scoring client to the repository, and apply."""
+    world.render(("client.yaml",), {}, {})
+    world.apply()
 
 
 def logs(cluster: Cluster) -> str:

@@ -31,6 +31,7 @@ def draw(outcomes: list[Outcome], scenes: list[Scene], path: Path) -> None:
     draw_failures(bottom, outcomes, began)
     for scene in scenes:
         mark(top, bottom, scene, began)
+    top.legend(loc="lower left", ncols=2, fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -48,10 +49,11 @@ def draw_accuracy(axes: Any, outcomes: list[Outcome], began: float) -> None:  # 
     for (version, index), count in sorted(images.items()):
         points[version].append(((index + 0.5) * BIN, right[version, index] / count))
     for version, dots in sorted(points.items()):
-        axes.scatter(*zip(*dots, strict=True), s=14, color=COLOURS.get(version, OTHER), label=f"v{version}", zorder=3)
-    axes.set(ylim=(0.4, 1.08), ylabel="accuracy on labelled requests")
+        axes.scatter(
+            *zip(*dots, strict=True), s=14, color=COLOURS.get(version, OTHER), label=f"answered by v{version}", zorder=3
+        )
+    axes.set(ylim=(0.4, 1.07), ylabel="accuracy on labelled requests")
     axes.grid(alpha=0.25)
-    axes.legend(title="answered by", loc="lower left", ncols=4, fontsize=8, title_fontsize=8)
 
 
 def draw_failures(axes: Any, outcomes: list[Outcome], began: float) -> None:  # noqa: ANN401  the same
@@ -65,15 +67,16 @@ def draw_failures(axes: Any, outcomes: list[Outcome], began: float) -> None:  # 
 
 
 def mark(top: Any, bottom: Any, scene: Scene, began: float) -> None:  # noqa: ANN401  the same
-    """Shade a scene, and draw a line where the damage began and where the target was available."""
+    """Shade a scene, and draw lines where the damage began, and where the target was written and available."""
     start, end = scene.started - began, scene.ended - began
     for axes in (top, bottom):
         axes.axvspan(start, end, color="#000000", alpha=0.06, lw=0)
-    top.text((start + end) / 2, 1.06, f"{scene.number}. {scene.title}", ha="center", va="top", fontsize=9)
-    for at, style, colour in (
-        (scene.damage, "--", COLOURS["3"]),
-        (scene.when("switchedAt"), ":", OTHER),
-        (scene.when("availableAt"), "-", COLOURS["2"]),
+    top.text((start + end) / 2, 1.045, f"{scene.number}. {scene.title}", ha="center", va="center", fontsize=9)
+    for at, style, colour, label in (
+        (scene.damage, "--", COLOURS["3"], "damage done, or told"),
+        (scene.when("switchedAt"), ":", "#333333", "switched"),
+        (scene.when("availableAt"), "-", COLOURS["2"], "known good available"),
     ):
         if at:
-            top.axvline(at - began, linestyle=style, color=colour, lw=1.2)
+            shown = label if scene.number == 1 else None  # one entry in the legend is enough
+            top.axvline(at - began, ymax=0.9, linestyle=style, color=colour, lw=1.2, label=shown)

@@ -29,6 +29,7 @@ def bring_up(world: World, tell: Callable[[str], None]) -> None:
         world.until(f"v{version} serves", lambda: world.serves(version), seconds=120)  # noqa: B023  called at once
         tell(f"v{version} is verified and serves")
         if version == HONEST[0]:
+            world.start_traffic()
             world.until("the client gets answers", lambda: answered(world, version), seconds=120)  # noqa: B023  the same
         world.until(f"v{version} is known good", lambda: world.soaked(version))  # noqa: B023  the same
         tell(f"v{version} has soaked: known good from here on")

@@ -80,6 +80,7 @@ class World:
     traffic: Traffic
     operator_alive: Callable[[], bool] = lambda: True
     operator_log: Callable[[], str] = lambda: ""
+    start_traffic: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         """Connect a client beside kubectl, which is too much of a program to look five times a second."""
