@@ -1,0 +1,305 @@
+"""What the Helm chart renders, and what installing, upgrading and uninstalling it does to a cluster."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from deploy import sync
+from tests.cluster import Cluster, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAMESPACE = "lastgood-system"
+MODELS = ("modelsnapshots", "modeldeployments", "modelrollbacks")
+Body = dict[str, Any]
+Rule = tuple[str, str, str]  # group, resource, verb
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of its own: CRDs belong to the whole cluster, and here they come and change."""
+    with running(profile="control-plane") as fresh:
+        yield fresh
+
+
+def render(cluster: Cluster, *values: str) -> list[Body]:
+    argv = ["template", "lastgood", str(sync.CHART), "--namespace", NAMESPACE]
+    done = cluster.helm(*argv, *(part for value in values for part in ("--set", value)))
+    return [body for body in yaml.safe_load_all(done.stdout) if body]
+
+
+def of_kind(bodies: list[Body], kind: str) -> list[Body]:
+    return [body for body in bodies if body["kind"] == kind]
+
+
+def operator(bodies: list[Body]) -> Body:
+    """Return the pod of the operator's Deployment."""
+    (found,) = of_kind(bodies, "Deployment")
+    pod: Body = found["spec"]["template"]
+    return pod
+
+
+def environment(bodies: list[Body]) -> dict[str, Any]:
+    return {item["name"]: item.get("value") for item in operator(bodies)["spec"]["containers"][0]["env"]}
+
+
+def rights(roles: list[Body]) -> set[Rule]:
+    return {
+        (group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def some(group: str, resources: tuple[str, ...], *verbs: str) -> set[Rule]:
+    return {(group, resource, verb) for resource in resources for verb in verbs}
+
+
+WATCH = (
+    some("lastgood.dev", MODELS, "get", "list", "watch")
+    | some("lastgood.dev", tuple(f"{kind}/status" for kind in MODELS), "patch")
+    | some("lastgood.dev", ("modelrollbacks",), "create", "delete")
+    | some("apps", ("deployments",), "get", "list", "watch", "patch")
+    | some("batch", ("jobs",), "create", "get", "list", "watch", "delete")
+    | some("", ("pods",), "get", "list")
+    | some("", ("events",), "create")
+)
+OWN = some("", ("configmaps",), "get", "list", "watch", "patch", "create") | some(
+    "coordination.k8s.io", ("leases",), "get", "patch", "create"
+)
+
+
+def test_derived_manifests_equal_their_source(cluster: Cluster) -> None:
+    helm = str(cluster.programs / "helm") if cluster.programs else "helm"
+    stale = [str(path.relative_to(sync.ROOT)) for path in sync.differences(helm)]
+    assert not stale, f"run `python deploy/sync.py`: {stale}"
+
+
+def test_operator_may_do_what_it_does_and_nothing_else(cluster: Cluster) -> None:
+    roles = {role["metadata"]["name"]: role for role in of_kind(render(cluster), "Role")}
+    assert rights([roles["lastgood-watch"]]) == WATCH
+    assert rights([roles["lastgood-operator"]]) == OWN
+
+
+def test_only_creating_is_not_limited_to_the_names_that_the_operator_uses(cluster: Cluster) -> None:
+    (role,) = [role for role in of_kind(render(cluster), "Role") if role["metadata"]["name"] == "lastgood-operator"]
+    unnamed = [rule["verbs"] for rule in role["rules"] if not rule.get("resourceNames")]
+    assert unnamed == [["create"], ["create"]]
+
+
+def test_one_namespace_is_watched_by_default(cluster: Cluster) -> None:
+    bodies = render(cluster, "rbac.userRoles=false")
+    assert "LASTGOOD_NAMESPACES" not in environment(bodies)
+    assert not of_kind(bodies, "ClusterRole")
+    assert {role["metadata"]["namespace"] for role in of_kind(bodies, "Role")} == {NAMESPACE}
+
+
+def test_each_watched_namespace_gets_a_role(cluster: Cluster) -> None:
+    bodies = render(cluster, "watch.namespaces={ml,vision}")
+    assert environment(bodies)["LASTGOOD_NAMESPACES"] == "ml,vision"
+    watchers = [role for role in of_kind(bodies, "RoleBinding") if role["metadata"]["name"] == "lastgood-watch"]
+    assert {role["metadata"]["namespace"] for role in watchers} == {"ml", "vision"}
+    assert {role["subjects"][0]["namespace"] for role in watchers} == {NAMESPACE}
+
+
+def test_all_namespaces_need_a_cluster_role(cluster: Cluster) -> None:
+    bodies = render(cluster, "watch.all=true", "rbac.userRoles=false")
+    assert environment(bodies)["LASTGOOD_NAMESPACES"] == "*"
+    assert rights(of_kind(bodies, "ClusterRole")) == WATCH
+    assert [role["metadata"]["name"] for role in of_kind(bodies, "Role")] == ["lastgood-operator"]
+
+
+def test_responder_may_quarantine_and_annotate_but_not_write_workloads(cluster: Cluster) -> None:
+    (role,) = [
+        body for body in of_kind(render(cluster), "ClusterRole") if body["metadata"]["name"].endswith("responder")
+    ]
+    may = rights([role])
+    assert ("", "configmaps", "patch") in may
+    assert ("lastgood.dev", "modeldeployments", "patch") in may
+    assert ("apps", "deployments", "patch") not in may
+    assert all(
+        rule.get("resourceNames") == ["lastgood-quarantine"]
+        for rule in role["rules"]
+        if "configmaps" in rule["resources"]
+    )
+
+
+@pytest.mark.parametrize("kind", ["claim", "emptyDir"])
+def test_pod_passes_the_restricted_standard(cluster: Cluster, kind: str) -> None:
+    name = f"strict-{kind.lower()}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "lastgood", "namespace": name}}
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, account]))
+    template = operator(render(cluster, f"store.kind={kind}"))
+    pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator", "namespace": name}}
+    done = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
+    assert "Warning" not in done.stderr
+
+
+def test_root_and_store_are_read_only(cluster: Cluster) -> None:
+    (container,) = operator(render(cluster))["spec"]["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {mount["name"]: mount.get("readOnly") for mount in container["volumeMounts"]} == {"store": True, "tmp": None}
+
+
+def test_verification_jobs_get_the_same_image(cluster: Cluster) -> None:
+    bodies = render(
+        cluster, "image.repository=registry.example/lastgood", "image.tag=v1", f"image.digest=sha256:{'a' * 64}"
+    )
+    assert operator(bodies)["spec"]["containers"][0]["image"] == f"registry.example/lastgood:v1@sha256:{'a' * 64}"
+    assert environment(bodies)["LASTGOOD_IMAGE"] == f"registry.example/lastgood:v1@sha256:{'a' * 64}"
+
+
+def test_every_option_renders_what_the_api_server_accepts(cluster: Cluster) -> None:
+    options = [
+        "replicas=2",
+        "podDisruptionBudget.enabled=true",
+        "networkPolicy.enabled=true",
+        "store.supplementalGroups={7}",
+    ]
+    more = [
+        "store.kind=hostPath",
+        "store.hostPath=/srv",
+        "priorityClassName=",
+        "nodeSelector.a=b",
+        "imagePullSecrets[0].name=x",
+    ]
+    bodies = render(cluster, *options, *more, "crds.install=false")
+    cluster.kubectl("create", "namespace", NAMESPACE, check=False)
+    cluster.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(bodies))
+    assert of_kind(bodies, "PodDisruptionBudget")
+    assert of_kind(bodies, "NetworkPolicy")
+    assert not of_kind(bodies, "PersistentVolumeClaim")
+
+
+@pytest.mark.parametrize("folder", ["base", "all-namespaces"])
+def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
+    cluster.kubectl("create", "namespace", NAMESPACE, check=False)
+    cluster.kubectl("apply", "--server-side", "--dry-run=server", "-k", str(sync.ROOT / "deploy" / folder))
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ("replica=2", "replica"),
+        ("replicas=-1", "replicas"),
+        ("watch.namespace=ml", "namespace"),
+        ("watch.namespaces={Ml}", "namespaces"),
+        ("image.digest=sha256:abc", "digest"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("reverifyInterval=1 hour", "reverifyInterval"),
+        ("store.kind=hostPath", "hostPath"),
+        ("store.kind=nfs", "kind"),
+        ("store.claim.size=much", "size"),
+        ("store.claim.accessModes={}", "accessModes"),
+        ("resources.limit.memory=1Gi", "limit"),
+    ],
+)
+def test_bad_value_is_refused_by_name(cluster: Cluster, value: str, field: str) -> None:
+    done = cluster.helm("template", "lastgood", str(sync.CHART), "--set", value, check=False)
+    assert done.returncode
+    assert field in done.stderr
+
+
+def test_all_namespaces_and_a_list_of_them_contradict_each_other(cluster: Cluster) -> None:
+    values = ["--set", "watch.all=true", "--set", "watch.namespaces={ml}"]
+    done = cluster.helm("template", "lastgood", str(sync.CHART), *values, check=False)
+    assert "watch" in done.stderr
+
+
+# A life with Helm --------------------------------------------------------------------------------------------------
+
+SNAPSHOT = {
+    "apiVersion": "lastgood.dev/v1alpha1",
+    "kind": "ModelSnapshot",
+    "metadata": {"name": "digits-v1", "namespace": NAMESPACE},
+    "spec": {"model": "digits", "version": "1", "source": {"store": {"path": "1"}}, "digest": f"sha256:{'0' * 64}"},
+}
+
+
+def older_chart(folder: Path) -> Path:
+    """Return a chart whose definition of snapshots does not know the short name yet."""
+    chart = folder / "lastgood"
+    shutil.copytree(sync.CHART, chart)
+    crd = chart / "templates" / "crds" / "modelsnapshots.yaml"
+    crd.write_text(crd.read_text().replace("shortNames: [msnap]", "shortNames: []"))
+    return chart
+
+
+def short_names(cluster: Cluster) -> list[str]:
+    crd = json.loads(cluster.kubectl("get", "crd", "modelsnapshots.lastgood.dev", "-o", "json").stdout)
+    names: list[str] = crd["spec"]["names"].get("shortNames", [])
+    return names
+
+
+def kept(cluster: Cluster) -> list[str]:
+    names = ["pvc/lastgood-store", "configmap/lastgood-quarantine", "modelsnapshots.lastgood.dev/digits-v1"]
+    return cluster.kubectl("-n", NAMESPACE, "get", *names, "-o", "name").stdout.split()
+
+
+@pytest.fixture(scope="module")
+def upgraded(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A cluster where an older chart was installed and used, and then upgraded."""
+    where = ["--namespace", NAMESPACE, "--create-namespace"]
+    cluster.helm("install", "lastgood", str(older_chart(tmp_path_factory.mktemp("chart"))), *where)
+    assert short_names(cluster) == []
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "modelsnapshots.lastgood.dev")
+    cluster.kubectl("create", "-f", "-", stdin=yaml.safe_dump(SNAPSHOT))
+    data = json.dumps({"data": {f"sha256-{'1' * 64}": "INC-1234"}})
+    cluster.kubectl("-n", NAMESPACE, "patch", "configmap", "lastgood-quarantine", "--type=merge", "-p", data)
+    cluster.helm("upgrade", "lastgood", str(sync.CHART), *where)
+    return cluster
+
+
+def test_upgrade_changes_the_definitions(upgraded: Cluster) -> None:
+    assert short_names(upgraded) == ["msnap"]
+
+
+def test_upgrade_leaves_the_quarantine_alone(upgraded: Cluster) -> None:
+    found = upgraded.kubectl("-n", NAMESPACE, "get", "configmap", "lastgood-quarantine", "-o", "json").stdout
+    assert json.loads(found)["data"] == {f"sha256-{'1' * 64}": "INC-1234"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "allowed"),
+    [
+        ("patch", "deployments.apps", True),
+        ("patch", "modelsnapshots.lastgood.dev/status", True),
+        ("create", "jobs.batch", True),
+        ("list", "configmaps/lastgood-quarantine", True),
+        ("get", "secrets", False),
+        ("get", "configmaps/another", False),
+        ("patch", "modeldeployments.lastgood.dev", False),
+        ("delete", "modelsnapshots.lastgood.dev", False),
+        ("create", "pods", False),
+        ("delete", "deployments.apps", False),
+    ],
+)
+def test_installed_operator_is_allowed(upgraded: Cluster, verb: str, resource: str, *, allowed: bool) -> None:
+    resource, _, sub = resource.partition("/")
+    extra = [f"--subresource={sub}"] if sub == "status" else [sub] if sub else []
+    resource = f"{resource}/{extra.pop()}" if extra and not extra[0].startswith("--") else resource
+    account = f"system:serviceaccount:{NAMESPACE}:lastgood"
+    done = upgraded.kubectl("auth", "can-i", verb, resource, *extra, "--as", account, "-n", NAMESPACE, check=False)
+    assert done.stdout.strip() == ("yes" if allowed else "no")
+
+
+def test_uninstall_keeps_definitions_snapshots_quarantine_and_store(upgraded: Cluster) -> None:
+    upgraded.helm("uninstall", "lastgood", "--namespace", NAMESPACE)
+    crds = upgraded.kubectl("get", "crd", "-o", "name").stdout
+    assert all(f"{kind}.lastgood.dev" in crds for kind in MODELS)
+    assert len(kept(upgraded)) == 3
+    assert "lastgood" not in upgraded.kubectl("-n", NAMESPACE, "get", "deployment", "-o", "name").stdout
+    upgraded.helm("install", "lastgood", str(sync.CHART), "--namespace", NAMESPACE)
+    assert len(kept(upgraded)) == 3
