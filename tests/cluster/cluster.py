@@ -40,7 +40,7 @@ class Cluster:
         """
         raise ClusterError(f"cluster {self.name} cannot make user {user} {list(groups)}: use LASTGOOD_CLUSTER=local")
 
-    def kubectl(  # noqa: PLR0913  # what a call of kubectl has
+    def kubectl(
         self,
         *args: str,
         stdin: str | None = None,
@@ -93,7 +93,7 @@ class Cluster:
         """Return the command line that runs this command where Services and pods can be reached."""
         return list(argv)
 
-    def _run(  # noqa: PLR0913  # what a program's run has
+    def _run(  # what a program's run has
         self,
         program: str,
         args: Sequence[str],

@@ -93,7 +93,7 @@ def pause_image(progress: Callable[[str], None] = to_stderr) -> Image:
     return Image(tag=archive.PAUSE, archive=target)
 
 
-def build(  # noqa: PLR0913  # as many as a build has inputs
+def build(  # as many as a build has inputs
     context: Path,
     dockerfile: Path,
     tag: str,

@@ -1,0 +1,13 @@
+"""Runs a cluster until someone kills it: `python -m tests.cluster.starter PROFILE NAME`, for the tests that do."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from tests.cluster.cluster import running
+
+if __name__ == "__main__":
+    with running(profile=sys.argv[1], name=sys.argv[2]):
+        print("ready", flush=True)  # noqa: T201  # the test waits for it
+        signal.pause()
