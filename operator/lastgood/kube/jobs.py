@@ -58,8 +58,10 @@ async def verify_on_claim(  # whose claim, which path on it, and what it should 
         TransientError: the API server did not answer, or the Lease is not ours: try again.
     """
     started = time.monotonic()
-    job = job_body(settings, snapshot_name=snapshot_name, uid=uid, claim=claim, path=path, digest=digest, nonce=nonce)
     try:
+        job = job_body(
+            settings, snapshot_name=snapshot_name, uid=uid, claim=claim, path=path, digest=digest, nonce=nonce
+        )
         created = await client.create(JOBS, namespace, job)
         try:
             text = await _answer(client, created)

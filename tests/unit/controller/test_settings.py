@@ -1,0 +1,83 @@
+"""Settings: a bad one is refused with a sentence that names its variable."""
+
+from pathlib import Path
+
+import pytest
+
+from lastgood.settings import NAMES, SettingsError, from_environment
+
+
+def test_without_anything_one_namespace_is_looked_after() -> None:
+    found = from_environment({}, default_namespace="ml")
+    assert (found.namespaces, found.operator_namespace) == (("ml",), "ml")
+    assert (found.liveness, found.allow_loopback, found.lease_seconds) == (("0.0.0.0", 8080), False, 6.0)  # noqa: S104
+    assert found.identity
+
+
+def test_what_a_chart_sets() -> None:
+    environment = {
+        "LASTGOOD_NAMESPACES": "ml, prod,ml",
+        "LASTGOOD_OPERATOR_NAMESPACE": "ops",
+        "POD_NAME": "lastgood-7d-x",
+        "LASTGOOD_STORE": "/store",
+        "LASTGOOD_IMAGE": "registry/lastgood:1",
+        "LASTGOOD_PULL_POLICY": "Never",
+        "LASTGOOD_REVERIFY_INTERVAL": "1h30m",
+        "LASTGOOD_LIVENESS": "[::]:9000",
+        "LASTGOOD_ALLOW_LOOPBACK": "true",
+        "LASTGOOD_LEASE_SECONDS": "15",
+    }
+    found = from_environment(environment)
+    assert found.namespaces == ("ml", "prod")
+    assert (found.operator_namespace, found.identity) == ("ops", "lastgood-7d-x")
+    assert (found.store, found.image, found.pull_policy) == (Path("/store"), "registry/lastgood:1", "Never")
+    assert (found.reverify_interval, found.lease_seconds) == (5400.0, 15.0)
+    assert (found.liveness, found.allow_loopback) == (("::", 9000), True)
+    assert found.watches("ml")
+    assert not found.watches("other")
+
+
+def test_all_namespaces() -> None:
+    found = from_environment({"LASTGOOD_NAMESPACES": "*"})
+    assert found.namespaces is None
+    assert found.watches("anything")
+
+
+def test_a_flag_outranks_the_environment() -> None:
+    found = from_environment(
+        {"LASTGOOD_NAMESPACES": "ml", "LASTGOOD_STORE": "/a"}, flags={"namespaces": "x", "store": None}
+    )
+    assert (found.namespaces, found.store) == (("x",), Path("/a"))
+
+
+def test_an_empty_variable_is_an_unset_one() -> None:
+    found = from_environment(dict.fromkeys(NAMES.values(), ""))
+    assert (found.namespaces, found.image, found.store) == (("default",), None, None)
+    assert found.liveness is None  # here, empty means nowhere
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LASTGOOD_NAMESPACES", "Upper"),
+        ("LASTGOOD_NAMESPACES", "a b"),
+        ("LASTGOOD_NAMESPACES", ","),
+        ("LASTGOOD_OPERATOR_NAMESPACE", "a/b"),
+        ("LASTGOOD_STORE", "relative/path"),
+        ("LASTGOOD_IMAGE", "an image"),
+        ("LASTGOOD_PULL_POLICY", "Sometimes"),
+        ("LASTGOOD_REVERIFY_INTERVAL", "6"),
+        ("LASTGOOD_REVERIFY_INTERVAL", "0s"),
+        ("LASTGOOD_REVERIFY_INTERVAL", "99999h"),
+        ("LASTGOOD_LIVENESS", "8080"),
+        ("LASTGOOD_LIVENESS", "host:99999"),
+        ("LASTGOOD_ALLOW_LOOPBACK", "maybe"),
+        ("LASTGOOD_LEASE_SECONDS", "soon"),
+        ("LASTGOOD_LEASE_SECONDS", "1"),
+        ("LASTGOOD_LEASE_SECONDS", "nan"),
+        ("POD_NAME", "a\x1bb"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable}: must "):
+        from_environment({variable: value})

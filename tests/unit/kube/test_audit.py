@@ -1,0 +1,131 @@
+"""The security log: one line for each entry, whatever is in it, and no secret."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lastgood.kube import redact
+from lastgood.kube.audit import Audit, Bucket, subject_of
+from lastgood.kube.resources import DEPLOYMENTS
+from tests.unit.kube.world import Server
+
+SUBJECT = {"kind": "ModelDeployment", "namespace": "ml", "name": "digits", "uid": "u1"}
+
+
+def entry(**facts: Any) -> dict[str, Any]:
+    lines: list[str] = []
+    given_ = {"what": "rollback.switched", "reason": "Switched", "message": "digits: v3 to v2", **facts}
+    Audit(write=lines.append).step(subject=SUBJECT, **given_)
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+    found: dict[str, Any] = json.loads(lines[0])
+    return found
+
+
+def test_an_entry_says_when_what_why_and_to_what() -> None:
+    found = entry(severity="alert", digest="sha256:ab", seconds=0.25)
+    assert found["time"].endswith("Z")
+    assert found["logger"] == "security"
+    assert (found["event"], found["reason"], found["severity"]) == ("rollback.switched", "Switched", "alert")
+    assert found["subject"] == SUBJECT
+    assert (found["digest"], found["seconds"]) == ("sha256:ab", 0.25)
+
+
+def test_a_fact_cannot_pose_as_a_fixed_field() -> None:
+    found = entry(time="yesterday", logger="nobody", event="nothing")
+    assert (found["logger"], found["event"]) == ("security", "rollback.switched")
+    assert found["time"] != "yesterday"
+
+
+def test_forged_log_line_in_a_reason_stays_inside_its_value() -> None:
+    found = entry(incident='x"}\n{"logger":"security","event":"all.clear"}')
+    assert "\n" not in found["incident"]
+    assert found["event"] == "rollback.switched"
+
+
+def test_terminal_escapes_and_bidi_marks_are_spelled_out() -> None:
+    found = entry(incident="\x1b[2Jgone \u202etxt.exe")
+    assert found["incident"] == "\\x1b[2Jgone \\u202etxt.exe"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Authorization: Bearer abcdefghij0123456789",
+        "https://user:hunter2abc@metrics.example/x",
+        "https://metrics.example/x?token=hunter2abc&y=1",
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhYmMifQ.c2lnbmF0dXJlaHVudGVyMmFiYw",
+    ],
+)
+def test_credentials_are_not_written(secret: str) -> None:
+    found = json.dumps(entry(url=secret, deep={"list": [secret]}))
+    assert "[redacted]" in found
+    for word in ("hunter2abc", "abcdefghij0123456789", "c2lnbmF0dXJl"):
+        assert word not in found
+
+
+def test_every_value_is_bounded() -> None:
+    found = entry(message="m" * 10_000, text="t" * 10_000, many=list(range(10_000)))
+    assert max(len(found["message"]), len(found["text"])) <= redact.LIMIT
+    assert len(found["many"]) == redact.ITEMS
+
+
+def test_nan_is_still_json() -> None:
+    assert entry(value=float("nan"), high=float("inf"))["value"] == "nan"
+
+
+@given(st.recursive(st.none() | st.floats() | st.integers() | st.text(), st.lists))
+def test_anything_can_be_logged(fact: Any) -> None:
+    entry(fact=fact)
+
+
+async def posted(audit: Audit, server: Server) -> list[dict[str, Any]]:
+    task = asyncio.create_task(audit.run())
+    await audit.drain(seconds=2)
+    task.cancel()
+    return list(server.objects.values())
+
+
+async def test_an_event_is_written_beside_the_critical_path() -> None:
+    server = Server()
+    audit = Audit(server, instance="pod-1")  # type: ignore[arg-type]  # the simulated server
+    await audit.event(SUBJECT, type_="Warning", reason="Switched", message="v3 to v2")
+    assert server.writes == []
+    (event,) = await posted(audit, server)
+    assert event["involvedObject"] == SUBJECT
+    assert (event["type"], event["reason"], event["message"]) == ("Warning", "Switched", "v3 to v2")
+    assert event["metadata"]["namespace"] == "ml"
+
+
+async def test_the_same_words_are_one_event() -> None:
+    server = Server()
+    audit = Audit(server)  # type: ignore[arg-type]  # the simulated server
+    for message in ("v3 to v2", "v3 to v2", "v2 to v1"):
+        await audit.event(SUBJECT, type_="Normal", reason="Switched", message=message)
+    assert len(await posted(audit, server)) == 2
+
+
+async def test_an_event_that_cannot_be_written_is_logged_and_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    server.down = True
+    audit = Audit(server)  # type: ignore[arg-type]  # the simulated server
+    await audit.event(SUBJECT, type_="Normal", reason="Switched", message="v3 to v2")
+    await posted(audit, server)
+    assert "v3 to v2" in caplog.text
+
+
+def test_events_are_not_written_faster_than_allowed() -> None:
+    now = 0.0
+    bucket = Bucket(burst=2, per_second=10, clock=lambda: now)
+    assert [bucket.wait() for _ in range(4)] == pytest.approx([0, 0, 0.1, 0.2])
+    now = 10.0
+    assert bucket.wait() == 0
+
+
+def test_subject_of_an_object() -> None:
+    metadata = {"namespace": "ml", "name": "digits", "uid": "u1", "labels": {"a": "b"}}
+    assert subject_of(DEPLOYMENTS, {"metadata": metadata}) == SUBJECT | {"apiVersion": "lastgood.dev/v1alpha1"}
