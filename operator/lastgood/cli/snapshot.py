@@ -36,11 +36,11 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _name_for(model: str, version: str) -> str:
-    name = f"{model}-{re.sub(r'[^a-z0-9.]+', '-', version.lower())}".strip("-.")
+    slug = re.sub(r"[^a-z0-9.]+", "-", version.lower()).strip("-.")
     try:
-        return checked_name(name)
+        return checked_name(f"{model}-{slug}")  # without a slug this ends in '-', and is refused
     except argparse.ArgumentTypeError:
-        raise UsageError(f"--name: is needed, because {name!r} is no name for an object") from None
+        raise UsageError(f"--name: is needed, because no object's name can be made of version {version!r}") from None
 
 
 def _body(args: argparse.Namespace, name: str, source: dict[str, Any], found: Contents) -> dict[str, Any]:

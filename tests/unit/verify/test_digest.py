@@ -23,9 +23,9 @@ from lastgood.verify import (
     verify,
 )
 
-NAMES = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20
-).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 200)
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20).filter(
+    lambda name: name not in {".", ".."} and len(name.encode()) < 200
+)
 TREES = st.dictionaries(NAMES, st.binary(max_size=300), min_size=1, max_size=5)
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,9 +61,7 @@ def assert_unreadable(result: Result, *words: str) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT])
-def test_failing_read_is_not_tampering(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_failing_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def readv(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
@@ -71,9 +70,7 @@ def test_failing_read_is_not_tampering(
 
 
 @pytest.mark.parametrize("call", ["open", "stat", "scandir", "fstat", "dup", "pread"])
-def test_failing_system_call_is_not_tampering(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_failing_system_call_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -103,17 +100,13 @@ def test_file_growing_while_read_is_not_tampering(checkpoint: Path, monkeypatch:
         assert_unreadable(verify(checkpoint.parent, "model/a.bin", ZEROS), "the file grew while it was read")
 
 
-def test_file_truncated_while_read_is_not_tampering(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_truncated_while_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with at_first_read(monkeypatch, lambda: os.truncate(checkpoint / "a.bin", 2_000_000)):
         result = verify(checkpoint.parent, "model/a.bin", ZEROS)
     assert_unreadable(result, "ended 1000000 bytes before its size of 3000000")
 
 
-def test_file_rewritten_while_read_is_not_tampering(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_rewritten_while_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def rewrite() -> None:
         with (checkpoint / "a.bin").open("r+b") as file:
             file.write(b"x" * 10)
@@ -131,9 +124,7 @@ def test_file_added_while_read_is_not_missed(checkpoint: Path, monkeypatch: pyte
     assert_unreadable(result, "changed while the checkpoint was read")
 
 
-def test_file_changed_after_it_was_hashed_is_not_missed(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_changed_after_it_was_hashed_is_not_missed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = digest(checkpoint).digest
     real = os.scandir
     listed = threading.Event()
@@ -165,9 +156,7 @@ def test_file_replaced_between_looking_and_opening_is_not_read(
 
 
 @pytest.mark.timeout(10)
-def test_fifo_that_takes_a_files_place_does_not_hang(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fifo_that_takes_a_files_place_does_not_hang(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 
     def open_(path: Any, flags: int, **options: Any) -> int:
@@ -180,9 +169,7 @@ def test_fifo_that_takes_a_files_place_does_not_hang(
     assert_unreadable(verify(checkpoint.parent, "model/b.bin", ZEROS), "was replaced while it was opened")
 
 
-def test_link_that_takes_a_files_place_is_not_followed(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_that_takes_a_files_place_is_not_followed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 
     def open_(path: Any, flags: int, **options: Any) -> int:
@@ -202,9 +189,7 @@ def test_short_reads_are_read_on(checkpoint: Path, monkeypatch: pytest.MonkeyPat
     assert verify(checkpoint.parent, "model", expected).verdict is Verdict.VERIFIED
 
 
-def test_disk_that_hides_the_end_of_a_file_is_not_believed(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_that_hides_the_end_of_a_file_is_not_believed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "readv", lambda *_: 0)
     assert_unreadable(verify(checkpoint.parent, "model", ZEROS), "before its size of")
 
@@ -214,9 +199,7 @@ def test_sparse_huge_file_is_refused_before_it_is_read(checkpoint: Path) -> None
     os.truncate(checkpoint / "a.bin", 2**42)
     limits = Limits(max_bytes=10**9)
     for path in ("model", "model/a.bin"):
-        assert_unreadable(
-            verify(checkpoint.parent, path, ZEROS, limits=limits), "above the limit of 1000000000"
-        )
+        assert_unreadable(verify(checkpoint.parent, path, ZEROS, limits=limits), "above the limit of 1000000000")
 
 
 def test_limit_on_bytes_counts_all_files_together(checkpoint: Path) -> None:
@@ -258,9 +241,7 @@ def test_manifest_of_a_file_is_refused(checkpoint: Path) -> None:
 
 def test_cancelling_stops_between_two_reads(checkpoint: Path) -> None:
     read: list[int] = []
-    result = verify(
-        checkpoint.parent, "model/a.bin", ZEROS, progress=read.append, cancelled=lambda: bool(read)
-    )
+    result = verify(checkpoint.parent, "model/a.bin", ZEROS, progress=read.append, cancelled=lambda: bool(read))
     assert_unreadable(result, "stopped before its end")
     assert len(read) == 1
 
@@ -270,17 +251,32 @@ def test_an_error_in_one_thread_stops_the_others_and_is_the_one_reported(
 ) -> None:
     for number in range(50):
         (checkpoint / str(number)).write_bytes(b"x")
+    real = os.readv
     calls: list[int] = []
 
-    def readv(*_: Any) -> int:
-        calls.append(1)
-        raise OSError(errno.EIO, "Input/output error")
+    def readv(descriptor: int, buffers: Any) -> int:
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        time.sleep(0.2)  # long enough for the others to hear of it
+        return real(descriptor, buffers)
 
     monkeypatch.setattr(os, "readv", readv)
     with pytest.raises(UnreadableError, match="EIO") as caught:
         digest(checkpoint, threads=4)
     assert not isinstance(caught.value, StoppedError)
     assert len(calls) <= 4
+
+
+@pytest.mark.timeout(10)
+def test_file_that_grows_after_the_limits_were_checked_is_not_read(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        at_first_read(monkeypatch, lambda: os.truncate(checkpoint / "b.bin", 2**42)),
+        pytest.raises(UnreadableError, match=r"b\.bin changed between listing and reading"),
+    ):
+        digest(checkpoint, threads=1, limits=Limits(max_bytes=10**7))
 
 
 def test_no_descriptor_is_left_open(checkpoint: Path) -> None:

@@ -1,0 +1,282 @@
+"""The `lastgood` command: what it prints where, its exit codes, and one sentence for every mistake."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lastgood import __version__
+from lastgood.api.snapshot import ModelSnapshot, PvcSource, StoreSource
+from lastgood.cli import verify_job
+from lastgood.cli.app import main
+from lastgood.verify import digest
+
+ZEROS = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    checkpoint = tmp_path / "digits" / "2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "model.bin").write_bytes(b"weights")
+    (checkpoint / "config.json").write_bytes(b"{}")
+    return checkpoint
+
+
+def call(*arguments: object) -> int:
+    """Run the command as a shell would; argparse leaves by SystemExit."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+def test_digest_prints_the_digest_and_nothing_else(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("digest", checkpoint) == 0
+    assert capsys.readouterr() == (digest(checkpoint).digest + "\n", "")
+
+
+def test_digest_as_json_lists_the_files(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("digest", checkpoint, "--output", "json") == 0
+    body = json.loads(capsys.readouterr().out)
+    assert (body["digest"], body["sizeBytes"], body["fileCount"]) == (digest(checkpoint).digest, 9, 2)
+    assert [file["path"] for file in body["files"]] == ["config.json", "model.bin"]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("version") == 0
+    assert capsys.readouterr().out == f"lastgood {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["digest", "/etc/hostname"], ["--help"]])
+def test_short_commands_do_not_load_the_operator(arguments: list[str]) -> None:
+    code = (
+        "import sys, contextlib\nfrom lastgood.__main__ import main\n"
+        f"with contextlib.suppress(SystemExit): main({arguments!r})\n"
+        "print([name for name in ('kopf', 'kubernetes', 'aiohttp', 'cel') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_lists_the_commands_but_not_the_operators_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {command} " in text for command in ("run", "digest", "snapshot", "verify", "version"))
+    assert "verify-job" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        pytest.param([], 2, "COMMAND", id="no command"),
+        pytest.param(["dijest"], 2, "invalid choice: 'dijest'", id="a command that is none"),
+        pytest.param(["digest"], 2, "PATH", id="no path"),
+        pytest.param(["digest", "/absent"], 3, "/absent: ENOENT", id="a path that is missing"),
+        pytest.param(["digest", "/dev/null"], 1, "is a character device", id="a path that is a device"),
+        pytest.param(["digest", "/etc", "--max-files", "0"], 2, "--max-files: must be", id="a limit of nothing"),
+        pytest.param(["digest", "/etc/hostname", "--out", "json"], 2, "--out", id="an abbreviated option"),
+        pytest.param(["verify", "/etc/hostname"], 2, "--digest", id="no digest"),
+        pytest.param(["verify", "/tmp", "--digest", "abc"], 2, "--digest: must be sha256: and", id="no digest either"),  # noqa: S108 - not written to
+    ],
+)
+def test_a_mistake_is_one_sentence_on_stderr(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*arguments) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_name_from_the_disk_does_not_reach_the_terminal_as_it_is(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "\x1b[2Jevil").symlink_to("model.bin")
+    assert call("digest", checkpoint) == 1
+    assert "\\x1b[2Jevil is a symbolic link" in capsys.readouterr().err
+
+
+class TestVerify:
+    @pytest.mark.parametrize(
+        ("output", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)], ids=["json", "yaml"]
+    )
+    def test_verified_is_0(self, checkpoint: Path, capsys: pytest.CaptureFixture[str], output: str, parse: Any) -> None:
+        expected = digest(checkpoint).digest
+        assert call("verify", checkpoint, "--digest", expected, "--output", output) == 0
+        body = parse(capsys.readouterr().out)
+        assert (body["verdict"], body["expected"], body["actual"]) == ("Verified", expected, expected)
+
+    def test_mismatch_is_1_and_names_both_digests(self, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert call("verify", checkpoint, "--digest", ZEROS) == 1
+        text = capsys.readouterr().out
+        assert text.startswith("DigestMismatch: ")
+        assert ZEROS in text
+        assert digest(checkpoint).digest in text
+
+    def test_unreadable_is_3(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert call("verify", tmp_path / "absent", "--digest", ZEROS) == 3
+        assert capsys.readouterr().out.startswith("Unreadable: ")
+
+    def test_manifest_names_what_differs(
+        self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        call("digest", checkpoint, "--output", "json")
+        (tmp_path / "manifest.json").write_text(capsys.readouterr().out)
+        expected = digest(checkpoint).digest
+        (checkpoint / "model.bin").write_bytes(b"Weights")
+        assert call("verify", checkpoint, "--digest", expected, "--manifest", tmp_path / "manifest.json") == 1
+        assert "\n  model.bin is changed" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1}', '{"files": [1]}', "[" * 100_000, None])
+    def test_manifest_that_is_none_is_a_mistake(
+        self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
+    ) -> None:
+        if text is not None:
+            (tmp_path / "manifest.json").write_text(text)
+        assert call("verify", checkpoint, "--digest", ZEROS, "--manifest", tmp_path / "manifest.json") == 2
+        assert "--manifest: " in capsys.readouterr().err
+
+    def test_manifest_of_something_else_is_a_mistake(
+        self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        call("digest", checkpoint, "--output", "json")
+        (tmp_path / "manifest.json").write_text(capsys.readouterr().out)
+        assert call("verify", checkpoint, "--digest", ZEROS, "--manifest", tmp_path / "manifest.json") == 2
+
+
+class TestVerifyJob:
+    def run(self, root: Path, expected: str, path: str = "digits/2") -> tuple[int, dict[str, Any]]:
+        log = root / "termination-log"
+        code = call(
+            *("verify-job", "--root", root, "--path", path, "--digest", expected),
+            *("--nonce", "n-1", "--termination-log", log),
+        )
+        assert log.stat().st_size <= 4096
+        return code, json.loads(log.read_bytes())
+
+    def test_verdict_is_written_with_the_nonce(self, checkpoint: Path, tmp_path: Path) -> None:
+        expected = digest(checkpoint).digest
+        code, verdict = self.run(tmp_path, expected)
+        assert code == 0
+        assert verdict["seconds"] > 0
+        assert {key: value for key, value in verdict.items() if key != "seconds"} == {
+            "nonce": "n-1",
+            "verdict": "Verified",
+            "expected": expected,
+            "actual": expected,
+            "sizeBytes": 9,
+            "fileCount": 2,
+            "findings": [],
+            "message": f"digits/2 is {expected}",
+        }
+
+    def test_mismatch_is_a_verdict_and_no_failure(self, checkpoint: Path, tmp_path: Path) -> None:
+        code, verdict = self.run(tmp_path, ZEROS)
+        assert (code, verdict["verdict"], verdict["actual"]) == (0, "DigestMismatch", digest(checkpoint).digest)
+
+    def test_unreadable_is_a_verdict_and_no_failure(self, tmp_path: Path) -> None:
+        code, verdict = self.run(tmp_path, ZEROS)
+        assert (code, verdict["verdict"], verdict["actual"]) == (0, "Unreadable", None)
+
+    def test_findings_of_an_attacker_do_not_push_the_verdict_out(self, checkpoint: Path, tmp_path: Path) -> None:
+        for number in range(30):
+            (checkpoint / f"{number:02}{'😀' * 60}").symlink_to("model.bin")
+        code, verdict = self.run(tmp_path, ZEROS)
+        assert (code, verdict["verdict"], verdict["nonce"]) == (0, "DigestMismatch", "n-1")
+        assert len(verdict["findings"]) > 1
+
+    def test_log_that_cannot_be_written_fails_the_job(
+        self, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        root, log = checkpoint.parent.parent, checkpoint / "absent" / "log"
+        assert call(
+            *("verify-job", "--root", root, "--path", "digits/2", "--digest", ZEROS),
+            *("--nonce", "n", "--termination-log", log),
+        )
+        assert f"--termination-log: {log} cannot be written: {os.strerror(errno.ENOENT)}" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("path", ["/etc", "../up", "a/../b", "", "a//b", "a\nb"])
+    def test_path_out_of_the_volume_is_refused(self, tmp_path: Path, path: str) -> None:
+        log = tmp_path / "log"
+        arguments = ("--root", tmp_path, "--digest", ZEROS, "--nonce", "n", "--termination-log", log)
+        assert call("verify-job", "--path", path, *arguments) == 2
+        assert not log.exists()
+
+    def test_as_many_findings_as_fit(self) -> None:
+        short = verify_job.message({"nonce": "n", "message": "😀" * 999, "findings": ["😀" * 100] * 20})
+        assert len(json.loads(short)["findings"]) == 4
+
+    @given(text=st.text(), findings=st.lists(st.text(max_size=500), max_size=20))
+    def test_message_always_fits(self, text: str, findings: list[str]) -> None:
+        short = verify_job.message({"nonce": "n" * 128, "message": text * 100, "findings": findings})
+        assert len(short.encode()) <= verify_job.MAX_MESSAGE
+
+
+class TestSnapshot:
+    def create(self, checkpoint: Path, *more: object) -> int:
+        return call("snapshot", "create", checkpoint, "--model", "digits", "--version", "2.0 RC", *more)
+
+    def test_yaml_is_ready_to_apply(self, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        options = ("--trained-at", "2026-03-01", "--data-cutoff", "2026-02-20T12:00:00+02:00", "-n", "ml")
+        image = ("--image", "registry/server@sha256:abc")
+        assert self.create(checkpoint, "--pvc", "models", "--path", "digits/2", *options, *image) == 0
+        body = yaml.safe_load(capsys.readouterr().out)
+        assert body["spec"]["trainedAt"] == "2026-03-01T00:00:00Z"
+        assert body["spec"]["dataCutoff"] == "2026-02-20T10:00:00Z"
+        snapshot = ModelSnapshot.from_body(body)
+        assert (snapshot.meta.namespace, snapshot.name) == ("ml", "digits-2.0-rc")
+        assert snapshot.source == PvcSource(claim="models", path="digits/2")
+        assert (snapshot.digest, snapshot.image) == (digest(checkpoint).digest, "registry/server@sha256:abc")
+
+    def test_header_says_what_to_do_next(self, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.create(checkpoint, "--store-path", "digits/2", "--name", "other") == 0
+        text = capsys.readouterr().out
+        assert ModelSnapshot.from_body(yaml.safe_load(text)).source == StoreSource(path="digits/2")
+        assert "2 files, 9 bytes" in text.splitlines()[0]
+        assert "# 1. Put exactly these bytes in the operator's store, at digits/2." in text
+        assert "kubectl get modelsnapshot other --watch" in text
+
+    def test_path_cannot_break_out_of_the_comment(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = tmp_path / "model\nkind: Secret"
+        path.write_bytes(b"weights")
+        assert self.create(path, "--store-path", "digits/2") == 0
+        assert yaml.safe_load(capsys.readouterr().out)["kind"] == "ModelSnapshot"
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            pytest.param([], "--store-path --pvc", id="no place"),
+            pytest.param(["--store-path", "a", "--pvc", "b"], "not allowed with", id="two places"),
+            pytest.param(["--pvc", "models"], "--path: is missing", id="a claim without a path"),
+            pytest.param(["--store-path", "a", "--path", "b"], "--path: belongs to --pvc", id="two paths"),
+            pytest.param(["--store-path", "../a"], "--store-path: must be relative", id="a path out of the store"),
+            pytest.param(["--store-path", "/a"], "--store-path: must be relative", id="an absolute path"),
+            pytest.param(["--store-path", "a\\b"], "--store-path: must be relative", id="a path of another system"),
+            pytest.param(["--store-path", "a", "--name", "A_b"], "--name: must be", id="a name that is none"),
+            pytest.param(["--store-path", "a", "--model", "A"], "--model: must be", id="a model that is none"),
+            pytest.param(["--store-path", "a", "--version", ""], "--version: must be", id="an empty version"),
+            pytest.param(["--store-path", "a", "--version", "模"], "--name: is needed", id="no name to derive"),
+            pytest.param(["--store-path", "a", "--trained-at", "soon"], "--trained-at: must be", id="no time"),
+            pytest.param(
+                ["--store-path", "a", "--trained-at", "2026-03-01T10:00:00"], "time zone", id="a time of any zone"
+            ),
+            pytest.param(["--store-path", "a", "--image", "a b"], "--image: must be", id="an image with a space"),
+        ],
+    )
+    def test_mistakes_are_named(
+        self, checkpoint: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.create(checkpoint, *options) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert words in printed.err
