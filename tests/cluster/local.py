@@ -18,8 +18,8 @@ from uuid import uuid4
 from tests.cluster import build, credentials, node
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
-from tests.cluster.paths import ROOT, clusters, locked, made
-from tests.cluster.process import Process, clean_environment, tail
+from tests.cluster.paths import clusters, locked, made
+from tests.cluster.process import Process, clean_environment, python_path, tail
 from tests.cluster.spec import STARTER, STATE, SUPERVISOR, Spec, read_json, read_process, write_process
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def find(name: str) -> Cluster:
     Raises:
         ClusterError: there is none.
     """
-    directory = clusters() / name
+    directory = _folder(name)
     if read_json(directory / STATE).get("phase") != "ready":
         raise ClusterError(f"there is no cluster {name!r}; there are: {', '.join(names()) or 'none'}")
     spec = Spec.load(directory)
@@ -139,7 +139,7 @@ def names() -> list[str]:
 
 def down(name: str) -> None:
     """Take a cluster down, whatever state it is in; a cluster that is not there is down already."""
-    supervisor = read_process(clusters() / name / SUPERVISOR)
+    supervisor = read_process(_folder(name) / SUPERVISOR)
     if supervisor:
         supervisor.send(signal.SIGTERM)
         if not supervisor.gone_within(STOP_SECONDS):
@@ -171,15 +171,20 @@ def _remove(name: str) -> None:
 
 def _claim(name: str) -> Path:
     """Make the cluster's folder, with a note of who is about to start it."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", name):
-        raise ClusterError(f"{name!r} is no name for a cluster: at most 42 of a-z, 0-9 and -")
+    directory = _folder(name)
     with locked(clusters() / CLAIM):
-        directory = clusters() / name
         if directory.exists():
             raise ClusterError(f"a cluster {name!r} exists; end it with: python -m tests.cluster down --name {name}")
         made(directory / "logs")
         write_process(directory / STARTER, os.getpid())
     return directory
+
+
+def _folder(name: str) -> Path:
+    """Return the folder of the cluster with this name, which must not lead anywhere else: `down` deletes it."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", name):
+        raise ClusterError(f"{name!r} is no name for a cluster: at most 42 of a-z, 0-9 and -")
+    return clusters() / name
 
 
 def _start_supervisor(directory: Path) -> subprocess.Popen[bytes]:
@@ -188,7 +193,7 @@ def _start_supervisor(directory: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.cluster.supervisor", str(directory)],
             cwd="/",
-            env=clean_environment({"PYTHONPATH": str(ROOT)}),
+            env=clean_environment(python_path()),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

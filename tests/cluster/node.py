@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from tests.cluster import addresses, cgroups, control_plane, kubelet, packages
 from tests.cluster.errors import ClusterError
-from tests.cluster.paths import ROOT, clusters, locked
-from tests.cluster.process import children, clean_environment, die_with_parent, tail
+from tests.cluster.paths import clusters, locked
+from tests.cluster.process import children, clean_environment, die_with_parent, python_path, tail
 from tests.cluster.spec import NODE, STATE, Spec, read_json, read_process, write_process
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Node:
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
-            env=clean_environment({"PYTHONPATH": str(ROOT)}),
+            env=clean_environment(python_path()),
             preexec_fn=die_with_parent,  # noqa: PLW1509  # we spawn from a single thread
         )
         write_process(self.spec.path(NODE), _first_process(self._process))

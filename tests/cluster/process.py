@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.cluster.paths import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -103,6 +105,11 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return our environment without proxies, which would catch calls to the cluster, and without a kubeconfig."""
     dropped = {key for key in os.environ if key.lower().endswith("_proxy")} | {"KUBECONFIG"}
     return {**{key: value for key, value in os.environ.items() if key not in dropped}, **extra}
+
+
+def python_path() -> dict[str, str]:
+    """Return what a Python of ours needs in its environment to find this package, wherever it starts."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -206,6 +206,12 @@ def test_the_command_line_starts_a_cluster_that_outlives_it() -> None:
     assert name not in local.names()
 
 
+@pytest.mark.parametrize("name", ["..", "../elsewhere", "", "a/b"])
+def test_a_name_that_leads_elsewhere_deletes_nothing(name: str) -> None:
+    with pytest.raises(ClusterError, match="no name for a cluster"):
+        local.down(name)
+
+
 def test_an_unknown_way_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LASTGOOD_CLUSTER", "minikube")
     with pytest.raises(ClusterError, match="local, kind, current"), running():
