@@ -33,7 +33,7 @@ def digest(
         return _read(descriptor, _Reading(limits=limits, meter=Meter(progress), threads=threads))
 
 
-def verify(  # noqa: PLR0913 - three say what to check; the others are options with a name
+def verify(
     root: Path,
     relative: str,
     expected: str,
@@ -143,7 +143,7 @@ def _judge(read: Callable[[], Contents], shown: str, expected: str, known: Seque
     )
 
 
-def _result(  # noqa: PLR0913, PLR0917 - the parts of one value, made in one place
+def _result(  # noqa: PLR0917 - the parts of one value, made in one place
     verdict: Verdict,
     expected: str,
     started: float,
