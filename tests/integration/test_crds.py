@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from deploy.sync import ROOT
+from tests.integration.manifests import DIGEST, ENV, RECORD, Body, deployment, put, rollback, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from tests.cluster import Cluster
 
 NAMESPACE = "crds"
-DIGEST = f"sha256:{'0' * 64}"
 COLUMNS = 120
-Body = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +30,6 @@ def cluster(control_plane: Cluster) -> Iterator[Cluster]:
     control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def body(kind: str, name: str, spec: Body) -> Body:
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": "lastgood.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
-
-
-def snapshot(name: str = "digits-v1", **changes: Any) -> Body:
-    spec = {"model": "digits", "version": "1", "source": {"store": {"path": "digits/1"}}, "digest": DIGEST}
-    return body("ModelSnapshot", name, {**spec, **changes})
-
-
-ENV = {"env": {"container": "server", "name": "MODEL_PATH"}, "value": "/models/$(path)"}
 IMAGE = {"image": {"container": "server"}, "value": "$(image)"}
 NOTE = {"annotation": {"name": "example.com/model"}, "value": "$(name) $(version) $(digest) $(uri)"}
 HTTP = {"name": "accuracy", "http": {"url": "http://server.ml.svc/m.json"}, "failureCondition": "result.x > 1"}
@@ -49,20 +37,10 @@ WORKLOAD: Body = {"name": "runs", "workload": {}}
 CHECK = {"name": "accuracy", "http": {"url": "http://server.ml.svc/m.json"}, "successCondition": "result.x < 1"}
 
 
-def deployment(name: str = "digits", **changes: Any) -> Body:
-    spec = {"model": "digits", "snapshot": "digits-v1", "targetRef": {"name": "server"}, "bindings": [ENV]}
-    return body("ModelDeployment", name, {**spec, **changes})
-
-
-def rollback(name: str = "digits-1", **changes: Any) -> Body:
-    spec = {"deployment": {"name": "digits"}, "reason": "wrong digits since noon"}
-    return body("ModelRollback", name, {**spec, **changes})
-
-
 def refusal(cluster: Cluster, manifest: Body) -> str:
     """Return the words with which `kubectl apply` refuses a manifest, empty if it does not."""
     text = yaml.safe_dump(manifest)
-    done = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text, check=False)
+    done = cluster.kubectl("-n", NAMESPACE, "apply", "--dry-run=server", "-f", "-", stdin=text, check=False)
     return done.stderr if done.returncode else ""
 
 
@@ -174,7 +152,9 @@ def test_good_manifest_is_accepted(cluster: Cluster, manifest: Body) -> None:
 def test_client_that_drops_unknown_fields_is_told_what_is_missing(cluster: Cluster) -> None:
     manifest = bound({"argPattern": {"container": "server"}, "value": "x"})
     text = yaml.safe_dump(manifest)
-    done = cluster.kubectl("apply", "--dry-run=server", "--validate=ignore", "-f", "-", stdin=text, check=False)
+    done = cluster.kubectl(
+        "-n", NAMESPACE, "apply", "--dry-run=server", "--validate=ignore", "-f", "-", stdin=text, check=False
+    )
     assert "give one of `env`, `image` and `annotation`" in done.stderr
 
 
@@ -187,13 +167,13 @@ def test_client_that_drops_unknown_fields_is_told_what_is_missing(cluster: Clust
     ],
 )
 def test_spec_that_is_immutable_cannot_change(cluster: Cluster, before: Body, after: Body) -> None:
-    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(before))
+    cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=yaml.safe_dump(before))
     said = refusal(cluster, after)
     assert f"spec is immutable: create another {before['kind']}" in said
 
 
 def test_another_snapshot_may_be_desired_at_any_time(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(deployment("moves")))
+    cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=yaml.safe_dump(deployment("moves")))
     assert refusal(cluster, deployment("moves", snapshot="digits-v2")) == ""
 
 
@@ -225,27 +205,16 @@ def shown_rollback(name: str, source: str, target: str) -> tuple[Body, Body]:
     return rollback(name, **spec), {"target": {"snapshot": target}, "outcome": "Unvalidated"}
 
 
-def put(cluster: Cluster, manifest: Body, status: Body) -> None:
-    """Make an object and write its status, as the operator does."""
-    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
-    patch = ["--subresource=status", "--type=merge", "-p", json.dumps({"status": status})]
-    name = manifest["metadata"]["name"]
-    cluster.kubectl("-n", NAMESPACE, "patch", manifest["kind"].lower(), name, *patch)
-
-
 def table(cluster: Cluster, *arguments: str) -> list[str]:
     return cluster.kubectl("-n", NAMESPACE, "get", *arguments).stdout.splitlines()
-
-
-RECORD = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
 def shown(cluster: Cluster) -> Cluster:
     """Objects such as the first example has, and a family with long names."""
-    put(cluster, *shown_snapshot("digits-v3", "digits"))
-    put(cluster, *shown_deployment("digits", "digits-v2", "digits-v3"))
-    put(cluster, *shown_rollback(f"digits-{RECORD}", "digits-v3", "digits-v2"))
+    put(cluster, NAMESPACE, *shown_snapshot("digits-v3", "digits"))
+    put(cluster, NAMESPACE, *shown_deployment("digits", "digits-v2", "digits-v3"))
+    put(cluster, NAMESPACE, *shown_rollback(f"digits-{RECORD}", "digits-v3", "digits-v2"))
     return cluster
 
 
@@ -265,7 +234,7 @@ def test_all_three_tables_at_once_fit_into_a_terminal(shown: Cluster) -> None:
 def test_table_with_long_names_fits_into_a_terminal(
     cluster: Cluster, short: str, show: Callable[[], tuple[Body, Body]]
 ) -> None:
-    put(cluster, *show())
+    put(cluster, NAMESPACE, *show())
     lines = table(cluster, short)
     assert max(map(len, lines)) <= COLUMNS, "\n".join(lines)
 

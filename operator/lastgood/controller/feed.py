@@ -35,13 +35,16 @@ class Feed:
         self._cache = cache
         self._queue = queue
         self._scopes: tuple[str | None, ...] = namespaces if namespaces is not None else (None,)
+        # Whoever learns something first, also a pass from the answer to its own write, wakes whom it concerns:
+        # the watch brings it later, when it is no news any more.
+        cache.on_change = self._wake
 
     def see(self, kind: Kind, type_: str | None, body: Body) -> None:
         """Take in one watch event (type None: from a list), and wake whom it concerns."""
         if type_ == "DELETED":
             self._gone(kind, body)
-        elif self._cache.put(kind, body):
-            self._wake(kind, body)
+        else:
+            self._cache.put(kind, body)
 
     def wake_all(self, kinds: Iterable[Kind] = (Kind.SNAPSHOT, Kind.DEPLOYMENT)) -> None:
         """Ask for a pass of everything: something changed that concerns all."""
@@ -124,9 +127,7 @@ class Feed:
     def _report(self, key: Key, body: Body, *, gone: bool) -> bool:
         if gone:
             self._gone(key.kind, body)
-        elif self._cache.put(key.kind, body):
-            self._wake(key.kind, body)
-        else:
+        elif not self._cache.put(key.kind, body):
             return False
         logger.warning("the watch missed that %s %s", key, "is gone" if gone else "has changed")
         return True

@@ -96,6 +96,8 @@ Row = tuple[Type, bool | None, Reason | str, str]
 
 def _ready(observed: Observed, step: Step) -> Row:
     ready = step.reason in (Reason.SERVING, Reason.SOAKED) and serves(observed)
+    if step.reason == Reason.SOAKED:  # a moment, and no state
+        return Type.READY, ready, Reason.SERVING, f"{observed.deployment.status.snapshot} serves"
     return Type.READY, ready, step.reason, step.message
 
 

@@ -1,7 +1,7 @@
 """What the watch has told us, by key and by the three questions that are asked of it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -49,6 +49,7 @@ class Cache:
 
     def __init__(self) -> None:
         self.complete = False  # every first list is in
+        self.on_change: Callable[[Kind, Body], None] = lambda _kind, _body: None
         self._bodies: dict[Key, Body] = {}
         self._names: defaultdict[tuple[Kind, str], dict[str, Key]] = defaultdict(dict)
         self._index: defaultdict[tuple[Kind, str, str], dict[Key, None]] = defaultdict(dict)
@@ -63,6 +64,7 @@ class Cache:
         self._bodies[key] = slim(kind, body)
         self._names[kind, key.namespace][key.name] = key
         self._index[_entry(kind, body)][key] = None
+        self.on_change(kind, body)
         return True
 
     def drop(self, key: Key, *, uid: str | None = None) -> bool:

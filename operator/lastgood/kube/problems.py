@@ -70,9 +70,12 @@ BY_STATUS: Final[dict[int, type[ApiError]]] = {
 
 
 def bounded(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Return the text in one line of at most `limit` characters."""
+    """Return the text in one line of at most `limit` characters; the middle goes, the end says what is wrong."""
     line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    if len(line) <= limit:
+        return line
+    head = limit // 4
+    return f"{line[:head]}…{line[head + 1 - limit :]}"
 
 
 def unavailable(message: str) -> UnavailableError:

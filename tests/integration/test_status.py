@@ -1,0 +1,120 @@
+"""What the operator writes into a status: the API server drops silently what a definition does not know."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.sync import ROOT
+from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
+from lastgood.api.meta import Condition
+from lastgood.api.names import Digest, Outcome, RecordName, SnapshotName
+from lastgood.api.rollback import Candidate, CheckReport, RollbackSpec, RollbackStatus
+from lastgood.api.snapshot import QuarantineMark, SnapshotStatus, Verification
+from tests.integration.manifests import DIGEST, RECORD, Body, deployment, put, rollback, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cluster import Cluster
+
+NAMESPACE = "status"
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: Cluster) -> Iterator[Cluster]:
+    """A cluster with the definitions, and a namespace that is gone afterwards."""
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
+    control_plane.kubectl("create", "namespace", NAMESPACE)
+    yield control_plane
+    control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+NAME, RECORD_NAME, SHA = SnapshotName("digits-v1"), RecordName(f"digits-{RECORD}"), Digest(DIGEST)
+CONDITIONS = {"Ready": Condition(type="Ready", status="True", reason="Serving", message="m", since=NOW, generation=1)}
+SPEC = RollbackSpec(deployment="digits", deployment_uid="u", source=NAME, source_digest=SHA, reason="why").as_body()
+FULL = [
+    (
+        snapshot("full"),
+        SnapshotStatus(
+            digest=SHA,
+            size_bytes=2**62,
+            file_count=9,
+            first_seen=NOW,
+            verification=Verification(
+                reason="Verified",
+                message="m",
+                time=NOW,
+                next_time=NOW,
+                seconds=0.5,
+                bytes_per_second=7,
+                findings=("f",),
+            ),
+            quarantine=QuarantineMark(scope="All", by="mia", reason="r", incident="INC-1", since=NOW),
+            handled={"lastgood.dev/quarantine": "INC-1: r"},
+            conditions=CONDITIONS,
+            observed_generation=1,
+        ),
+    ),
+    (
+        deployment("full"),
+        DeploymentStatus(
+            observed_generation=1,
+            snapshot=NAME,
+            digest=SHA,
+            desired="digits-v2",
+            last_known_good="digits-v0",
+            available_at=NOW,
+            placement=3,
+            active=Active(name=RECORD_NAME, since=NOW, spec=SPEC),
+            continues={"name": RECORD_NAME, "deeper": {"list": [1]}},
+            held=Held(snapshot=NAME, digest=SHA, reason="r", rollback=RECORD_NAME, since=NOW),
+            left=(Left(digest=SHA, snapshot=NAME, reason="r", at=NOW),) * 64,
+            history=(Served(snapshot=NAME, digest=SHA, since=NOW, until=NOW, soaked_at=NOW, by="spec"),) * 50,
+            rollbacks=(Done(name=RECORD_NAME, at=NOW, automatic=True, outcome="Succeeded", reason="r"),) * 20,
+            triggers=(TriggerReport(name="a", severity="high", verdict="Breached", value="0.4", error="e", since=NOW),),
+            handled={"lastgood.dev/rollback": "r"},
+            conditions=CONDITIONS,
+        ),
+    ),
+    (
+        rollback("full"),
+        RollbackStatus(
+            target=NAME,
+            target_digest=SHA,
+            candidates=(Candidate(snapshot=NAME, digest=SHA, verdict="PassedOver", reason="LeftBefore", message="m"),)
+            * 100,
+            verified_at=NOW,
+            verification="Fresh",
+            intent_at=NOW,
+            switched_at=NOW,
+            available_at=NOW,
+            checks=(CheckReport(name="accuracy", verdict="Inconclusive", value="0.4", error="e"),),
+            quarantined=(DIGEST,),
+            outcome=Outcome.UNVALIDATED,
+            outcome_reason="NoData",
+            outcome_at=NOW,
+            message="m",
+            conditions=CONDITIONS,
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "status"), FULL, ids=lambda part: part.get("kind") if isinstance(part, dict) else ""
+)
+def test_everything_that_the_operator_writes_is_kept(
+    cluster: Cluster, manifest: Body, status: SnapshotStatus | DeploymentStatus | RollbackStatus
+) -> None:
+    put(cluster, NAMESPACE, manifest, status.as_body())
+    kind, name = manifest["kind"].lower(), manifest["metadata"]["name"]
+    assert (
+        json.loads(cluster.kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json").stdout)["status"]
+        == status.as_body()
+    )

@@ -1,0 +1,212 @@
+"""A small world for integration tests: a namespace of a real API server, a store on disk, an operator process."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lastgood.verify import digest
+from tests.cluster import Cluster
+
+Body = dict[str, Any]
+SOON = 20.0
+
+
+def eventually(look: Callable[[], Any], *, what: str, within: float = SOON) -> Any:  # noqa: ANN401 - whatever look returns
+    """Return the first truthy answer; an assertion error with the last one when there is none in time."""
+    end = time.monotonic() + within
+    while not (answer := look()):
+        assert time.monotonic() < end, f"not within {within:g} s: {what}; last: {answer!r}"
+        time.sleep(0.05)
+    return answer
+
+
+@dataclass
+class Operator:
+    """The operator as a process, as a user runs it outside a cluster."""
+
+    cluster: Cluster
+    namespace: str
+    store: Path
+    logs: Path
+    identity: str = "operator-0"
+    kubeconfig: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; stdout is the security log."""
+        command = [
+            *(sys.executable, "-m", "lastgood", "run", "--namespace", self.namespace),
+            *("--operator-namespace", self.namespace, "--store", str(self.store), "--allow-loopback"),
+            *("--kubeconfig", str(self.kubeconfig or self.cluster.kubeconfig), *self.arguments),
+        ]
+        settings = {"POD_NAME": self.identity, "LASTGOOD_LIVENESS": "", "LASTGOOD_LEASE_SECONDS": "6"}
+        with (self.logs / "security.jsonl").open("ab") as out, (self.logs / "operator.log").open("ab") as err:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=os.environ | settings | self.environment
+            )
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop it and wait until it is gone."""
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        try:
+            self.process.wait(timeout=10)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def kill(self) -> None:
+        """Stop it as a crash does."""
+        self.stop(signal.SIGKILL)
+
+    def security_log(self) -> list[Body]:
+        """Return the entries of the security log so far."""
+        path = self.logs / "security.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@dataclass
+class World:
+    """What a test has: nouns of the domain, on a real API server."""
+
+    cluster: Cluster
+    namespace: str
+    store: Path
+    operator: Operator
+
+    @classmethod
+    @contextmanager
+    def make(cls, cluster: Cluster, directory: Path) -> Iterator["World"]:
+        """Make a namespace and a store; end the operator and the namespace afterwards."""
+        namespace, store = f"t-{secrets.token_hex(4)}", directory / "store"
+        store.mkdir()
+        cluster.kubectl("create", "namespace", namespace)
+        operator = Operator(cluster=cluster, namespace=namespace, store=store, logs=directory)
+        try:
+            yield cls(cluster=cluster, namespace=namespace, store=store, operator=operator)
+        finally:
+            operator.stop()
+            cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl in the namespace and return what it prints."""
+        return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin, check=check).stdout
+
+    def apply(self, *bodies: Body) -> None:
+        """Apply objects as a person does, client-side."""
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(bodies)}))
+
+    def get(self, kind: str, name: str) -> Body:
+        """Return an object, or an empty one."""
+        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+        return dict(json.loads(text)) if text.strip() else {}
+
+    def list(self, kind: str) -> list[Body]:
+        """Return all objects of a kind in the namespace, oldest first."""
+        items: list[Body] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        return sorted(items, key=lambda item: str(item["metadata"]["creationTimestamp"]))
+
+    def weights(self, version: int | str, content: str | None = None) -> str:
+        """Write a checkpoint into the store and return its digest."""
+        directory = self.store / "digits" / str(version)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "model.bin").write_text(content or f"weights of {version}")
+        return digest(directory).digest
+
+    def snapshot(self, version: int | str, **spec: Any) -> Body:
+        """Return a ModelSnapshot `digits-v<version>` of a checkpoint in the store, which is written if missing."""
+        source = {"store": {"path": f"digits/{version}"}}
+        given = spec.pop("digest", None)
+        fields = {"model": "digits", "version": str(version), "source": source} | spec
+        fields["digest"] = given or self.weights(version)
+        return self.body("ModelSnapshot", f"digits-v{version}", fields)
+
+    def workload(self, *, label: bool = True, env: Sequence[Body] = (), **template: Any) -> Body:
+        """Return the Deployment `digits-server` with two pods and a container `server`."""
+        labels = {"lastgood.dev/model-deployment": "digits"} if label else {}
+        container = {"name": "server", "image": "localhost/none:1", **({"env": list(env)} if env else {})}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "digits-server", "labels": labels},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "digits"}},
+                "template": {
+                    "metadata": {"labels": {"app": "digits"}, **template},
+                    "spec": {"containers": [container]},
+                },
+            },
+        }
+
+    def deployment(self, snapshot: str, **spec: Any) -> Body:
+        """Return the ModelDeployment `digits`, with times fit for a test."""
+        good = {"soak": "0s"}
+        fields = {
+            "model": "digits",
+            "snapshot": snapshot,
+            "targetRef": {"name": "digits-server"},
+            "bindings": [{"env": {"container": "server", "name": "MODEL_PATH"}, "value": "/models/$(path)"}],
+            "rollback": {"cooldown": "0s", "maxPerHour": 60, "knownGood": good},
+        }
+        return self.body("ModelDeployment", "digits", fields | spec)
+
+    def body(self, kind: str, name: str, spec: Body) -> Body:
+        """Return an object of ours."""
+        return {"apiVersion": "lastgood.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+    def serve(self, version: int | str) -> None:
+        """Deploy a version, and wait until it serves and has soaked."""
+        self.apply(self.snapshot(version), self.workload(), self.deployment(f"digits-v{version}"))
+        self.served(f"digits-v{version}")
+
+    def served(self, snapshot: str, *, within: float = SOON) -> Body:
+        """Wait until a snapshot serves and has soaked, and return the ModelDeployment."""
+        return dict(
+            eventually(lambda: self._soaked(snapshot), what=f"{snapshot} serves and soaked: {self.status()}", within=within)
+        )
+
+    def _soaked(self, snapshot: str) -> Body:
+        found = self.get("modeldeployment", "digits")
+        history = found.get("status", {}).get("history") or [{}]
+        return found if history[-1].get("snapshot") == snapshot and history[-1].get("soakedAt") else {}
+
+    def status(self) -> Body:
+        """Return the status of the ModelDeployment."""
+        return dict(self.get("modeldeployment", "digits").get("status", {}))
+
+    def condition(self, type_: str, *, kind: str = "modeldeployment", name: str = "digits") -> Body:
+        """Return a condition of an object, or an empty one."""
+        conditions = self.get(kind, name).get("status", {}).get("conditions", [])
+        return dict(next((item for item in conditions if item["type"] == type_), {}))
+
+    def model_path(self) -> str:
+        """Return the value that the pods get."""
+        container = self.get("deployment", "digits-server")["spec"]["template"]["spec"]["containers"][0]
+        return str(next((item.get("value") for item in container.get("env", []) if item["name"] == "MODEL_PATH"), ""))
+
+    def annotate(self, target: str, name: str, text: str) -> None:
+        """Annotate an object as somebody on call does."""
+        self.kubectl("annotate", "--overwrite", target, f"lastgood.dev/{name}={text}")
+
+    def rollback(self, *, number: int = 1, within: float = SOON) -> Body:
+        """Wait until that many rollbacks have ended, and return the newest."""
+
+        def ended() -> Body:
+            done = [item for item in self.list("modelrollback") if item.get("status", {}).get("outcome")]
+            return max(done, key=lambda item: str(item["status"]["outcomeAt"])) if len(done) >= number else {}
+
+        return dict(eventually(ended, what=f"{number} rollbacks ended", within=within))
