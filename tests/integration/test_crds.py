@@ -21,13 +21,11 @@ COLUMNS = 120
 
 
 @pytest.fixture(scope="module")
-def cluster(control_plane: Cluster) -> Iterator[Cluster]:
+def cluster(api: Cluster) -> Iterator[Cluster]:
     """A cluster with the definitions, and a namespace that is gone afterwards."""
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("create", "namespace", NAMESPACE)
-    yield control_plane
-    control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    api.kubectl("create", "namespace", NAMESPACE)
+    yield api
+    api.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 IMAGE = {"image": {"container": "server"}, "value": "$(image)"}

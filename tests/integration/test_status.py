@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.sync import ROOT
 from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, RecordName, SnapshotName
@@ -25,13 +24,11 @@ NAMESPACE = "status"
 
 
 @pytest.fixture(scope="module")
-def cluster(control_plane: Cluster) -> Iterator[Cluster]:
+def cluster(api: Cluster) -> Iterator[Cluster]:
     """A cluster with the definitions, and a namespace that is gone afterwards."""
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("create", "namespace", NAMESPACE)
-    yield control_plane
-    control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    api.kubectl("create", "namespace", NAMESPACE)
+    yield api
+    api.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
