@@ -22,7 +22,7 @@ from lastgood.core.state import (
 )
 from lastgood.core.workload import render, template
 from lastgood.errors import TransientError
-from lastgood.kube.audit import Audit
+from lastgood.kube.audit import Audit, EventType, Severity
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
@@ -35,7 +35,13 @@ Body = dict[str, Any]
 Write = CreateRecord | UpdateRecord | DeleteRecord | UpdateDeployment | Switch | QuarantineDigest | UpdateSnapshot
 
 _LABEL_LIMIT = 63
-_SEVERITY = {Tell.NOBODY: "info", Tell.INFO: "info", Tell.WARNING: "warning", Tell.ALERT: "alert"}
+_SEVERITY: Mapping[Tell, Severity] = {
+    Tell.NOBODY: "info",
+    Tell.INFO: "info",
+    Tell.WARNING: "warning",
+    Tell.ALERT: "alert",
+}
+_EVENT_TYPE: Mapping[Tell, EventType] = {Tell.INFO: "Normal", Tell.WARNING: "Warning", Tell.ALERT: "Warning"}
 
 
 class Actor:
@@ -75,26 +81,24 @@ class Actor:
 
     async def tell(self, meta: Meta, kind: str, decision: Decision, **facts: object) -> None:
         """Say what is done and why: one line in the security log, and an Event for people."""
-        subject = {
-            "apiVersion": API_VERSION,
-            "kind": kind,
-            "namespace": meta.namespace,
-            "name": meta.name,
-            "uid": meta.uid,
-        }
         what = type(decision.action).__name__ if decision.action else "Wait"
-        severity = _SEVERITY[decision.tell]
+        subject = _subject(kind, meta)
         self._audit.step(
             what=what,
             reason=str(decision.reason),
             message=decision.message,
-            severity=severity,  # type: ignore[arg-type]  # the values of the map above are its literals
+            severity=_SEVERITY[decision.tell],
             subject=subject,
             **facts,
         )
+        subjects = [subject]
+        if isinstance(decision.action, UpdateRecord):  # `kubectl describe` of either tells the story
+            subjects.append(_subject(ROLLBACKS.kind, decision.action.record.meta))
         if decision.tell != Tell.NOBODY:
-            type_ = "Normal" if decision.tell == Tell.INFO else "Warning"
-            await self._audit.event(subject, type_=type_, reason=str(decision.reason), message=decision.message)  # type: ignore[arg-type]  # one of its two literals
+            for each in subjects:
+                await self._audit.event(
+                    each, type_=_EVENT_TYPE[decision.tell], reason=str(decision.reason), message=decision.message
+                )
 
     async def _write_status(self, kind: Kind, meta: Meta, status: Mapping[str, Any]) -> None:
         """Write what changed of a status, under the resource version and uid that it was decided from."""
@@ -162,3 +166,13 @@ def _deployment(observed: Observed | None) -> Observed:
     if observed is None:
         raise TypeError("this action is about a ModelDeployment")
     return observed
+
+
+def _subject(kind: str, meta: Meta) -> dict[str, str]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+    }

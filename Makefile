@@ -1,0 +1,70 @@
+# Every target sets up what it needs; a fresh Debian 12 with Python has nothing else. See CONTRIBUTING.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test lint bench clean unit integration cluster e2e format lock image sync setup
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+setup: $(READY) ## make the virtual environment
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lastgood needs Python 3.11 or newer; set PYTHON="; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "installing python3-venv"; apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; }
+	@echo "setting up $(VENV) (about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## three rollbacks on a real cluster, told live; the report is in report/
+	$(BIN)/python -m demo.demo
+
+test: setup ## all tests: unit, integration, cluster, e2e
+	$(PYTEST) tests/unit tests/integration tests/cluster tests/e2e
+
+unit: setup ## the decisions and the libraries, in a minute
+	$(PYTEST) tests/unit
+
+integration: setup ## the operator on a real API server
+	$(PYTEST) tests/integration
+
+cluster: setup ## the code that starts clusters
+	$(PYTEST) tests/cluster
+
+e2e: setup ## the demo's scenes on a real node
+	$(PYTEST) tests/e2e
+
+lint: setup ## ruff, mypy, import contracts, YAML, and that generated files are up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict crds deploy examples demo .yamllint
+	$(BIN)/python deploy/sync.py --check
+
+format: setup ## format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: setup ## every benchmark, as a table
+	for bench in bench/[a-z]*.py; do [[ $$bench == */common.py ]] || $(BIN)/python $$bench; done
+
+sync: setup ## write the chart's and deploy/'s copies of the CRDs and manifests
+	$(BIN)/python deploy/sync.py
+
+lock: setup ## pin the dependencies with their hashes
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements/runtime.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --all-extras --output-file requirements/dev.txt pyproject.toml
+
+clean: ## stop every local cluster and remove what was made here; the cache outside the tree stays
+	[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.cluster down --all
+	rm -rf $(VENV) build dist report operator/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
