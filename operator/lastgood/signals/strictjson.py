@@ -1,0 +1,132 @@
+"""JSON as a stranger may send it: bounded before it is parsed, and never more than one way to read it.
+
+Every number becomes a double: `result.p99_ms < 100.0` works whether the JSON says 42 or 42.0. Integers above
+2**53 lose their last digits by that.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 32
+MAX_VALUES = 10_000
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+
+class UnusableValueError(ValueError):
+    """The text is no JSON that we use; one phrase that says why, to be put after "the body"."""
+
+
+def parse_json(body: bytes) -> object:
+    """Return the value of a JSON text.
+
+    Raises:
+        UnusableValueError: not JSON, or beyond a bound, or with NaN, Infinity or a repeated key.
+    """
+    if not body.strip():
+        raise UnusableValueError("is empty")
+    if len(body) > MAX_BYTES:
+        raise UnusableValueError(f"has more than {MAX_BYTES} bytes")
+    _check_shape(_STRINGS.sub(b"", body))
+    try:
+        value = json.loads(body.decode("utf-8"), parse_int=float, parse_constant=_refuse, object_pairs_hook=_unique)
+    except UnicodeDecodeError:
+        raise UnusableValueError("is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UnusableValueError(f"is not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:  # cannot be: the depth was counted; but a crash here would stop all triggers
+        raise UnusableValueError("is nested too deeply") from None
+    return doubles(value)
+
+
+def doubles(value: object) -> object:
+    """Return a copy of a JSON value with all numbers as doubles, within the same bounds as `parse_json`.
+
+    Raises:
+        UnusableValueError: for a value that is none, beyond a bound, or with NaN or Infinity.
+    """
+    counted = [0, 0]
+    return _double(value, 0, counted)
+
+
+def _double(value: object, depth: int, counted: list[int]) -> object:
+    _count(value, depth, counted)
+    match value:
+        case None | bool() | str():
+            return value
+        case int() | float():
+            return _finite(value)
+        case list():
+            return [_double(inner, depth + 1, counted) for inner in value]
+        case dict():
+            return {_key(key, counted): _double(inner, depth + 1, counted) for key, inner in value.items()}
+        case _:
+            raise UnusableValueError(f"has a value of type {type(value).__name__}")
+
+
+def _count(value: object, depth: int, counted: list[int]) -> None:
+    """Count values and characters, and stop at the first too many."""
+    counted[0] += 1
+    if isinstance(value, str):
+        _count_text(value, counted)
+    if counted[0] > MAX_VALUES:
+        raise UnusableValueError(f"has more than {MAX_VALUES} values")
+    if depth > MAX_DEPTH:
+        raise UnusableValueError(f"is nested deeper than {MAX_DEPTH}")
+
+
+def _count_text(text: str, counted: list[int]) -> None:
+    counted[1] += len(text)
+    if counted[1] > MAX_BYTES:
+        raise UnusableValueError(f"has more than {MAX_BYTES} characters")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise UnusableValueError("has half a character (a lone surrogate)")
+
+
+def _key(key: object, counted: list[int]) -> str:
+    if not isinstance(key, str):
+        raise UnusableValueError("has a key that is not a string")
+    _count_text(key, counted)
+    return key
+
+
+def _finite(number: float) -> float:
+    try:
+        double = float(number)
+    except OverflowError:
+        double = math.inf
+    if not math.isfinite(double):
+        raise UnusableValueError("has NaN, Infinity or a number too large for a double")
+    return double
+
+
+def _check_shape(skeleton: bytes) -> None:
+    """Bound values and depth by the brackets and commas outside strings: the parser has not run yet."""
+    if skeleton.count(b",") + skeleton.count(b"[") + skeleton.count(b"{") > MAX_VALUES:
+        raise UnusableValueError(f"has more than {MAX_VALUES} values")
+    if _depth(match.group() for match in _BRACKETS.finditer(skeleton)) > MAX_DEPTH:
+        raise UnusableValueError(f"is nested deeper than {MAX_DEPTH}")
+
+
+def _depth(brackets: Iterable[bytes]) -> int:
+    depth = deepest = 0
+    for bracket in brackets:
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _refuse(name: str) -> NoReturn:
+    raise UnusableValueError(f"has {name}, which is not JSON")
+
+
+def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise UnusableValueError("has the same key twice in one object")
+    return unique
