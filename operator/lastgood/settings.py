@@ -51,7 +51,7 @@ class Settings:
     store: Path | None = None
     image: str | None = None
     pull_policy: str = "IfNotPresent"
-    reverify_interval: float = DAY / 4  # seconds
+    reverify_interval: float = 3600.0  # seconds
     liveness: tuple[str, int] | None = ("0.0.0.0", 8080)  # noqa: S104  # the kubelet asks from outside the pod
     allow_loopback: bool = False
     lease_seconds: float = 6.0

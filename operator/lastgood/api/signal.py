@@ -20,8 +20,10 @@ class Sample:
         verdict: what it says.
         value: the observed fields, at most 256 characters; empty if nothing was observed.
         error: one sentence saying why the look was inconclusive; empty otherwise.
+        invalid: nothing can ever be seen, because the expression itself cannot be used.
     """
 
     verdict: Verdict
     value: str = ""
     error: str = ""
+    invalid: bool = False

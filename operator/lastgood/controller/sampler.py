@@ -89,7 +89,7 @@ class Sampler:
             expression = compiled(trigger.failure_condition)
             return await self._probe.sample(trigger.source.url, expression, trigger.source.timeout.total_seconds())
         except ExpressionError as error:
-            return _silent(f"failureCondition: {error}")
+            return _silent(f"failureCondition: {error}", invalid=True)
         except LastgoodError as error:
             return _silent(str(error))
         except Exception as error:  # one look that breaks must not stop the others
@@ -114,7 +114,7 @@ class Sampler:
             expression = compiled(check.success_condition)
             sample = await self._probe.check(check.source.url, expression, check.source.timeout.total_seconds())
         except ExpressionError as error:
-            sample = _silent(f"successCondition: {error}")
+            sample = _silent(f"successCondition: {error}", invalid=True)
         if watch.record == record:
             watch.checks[check.name] = tallied(watch.checks.get(check.name), sample, self._memory.now)
             self._wake(key)
@@ -132,5 +132,5 @@ class Sampler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _silent(error: str) -> Sample:
-    return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512])
+def _silent(error: str, *, invalid: bool = False) -> Sample:
+    return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512], invalid=invalid)

@@ -66,6 +66,7 @@ RULES: tuple[Rule, ...] = (
     forward.blocked,
     forward.forward,
     forward.drifted,
+    triggers.told,
     soaked,
     surplus,  # housekeeping comes last
 )

@@ -11,7 +11,7 @@ from lastgood.api.names import Outcome, Reason, Type
 from lastgood.api.signal import Verdict
 from lastgood.core.forward import conflict_message
 from lastgood.core.selection import select
-from lastgood.core.state import Observed, Step
+from lastgood.core.state import Observed, Step, Tally
 from lastgood.core.triggers import fired, question_of, verdict
 from lastgood.core.workload import carries, conflicts, workload_problem
 
@@ -62,18 +62,29 @@ def serves(observed: Observed) -> bool:
 def _trigger(observed: Observed, trigger: Trigger) -> TriggerReport:
     """A verdict is written when it changes, with the value seen then: a quiet cluster sees no writes."""
     known = next((item for item in observed.deployment.status.triggers if item.name == trigger.name), None)
-    now = verdict(observed, trigger)
-    tally = observed.tallies.get(trigger.name)
-    if known is not None and known.verdict == now and known.severity == trigger.severity:
+    now, tally = verdict(observed, trigger), observed.tallies.get(trigger.name)
+    error = _lasting_error(trigger, tally, known)
+    if known and (known.verdict, known.severity, bool(known.error)) == (now, trigger.severity, bool(error)):
         return known
     return TriggerReport(
         name=trigger.name,
         severity=trigger.severity,
         verdict=now,
         value=tally.value if tally else "",
-        error=tally.error if tally else "",
+        error=error,
         since=observed.now,
     )
+
+
+def _lasting_error(trigger: Trigger, tally: Tally | None, known: TriggerReport | None) -> str:
+    """Return the error that a trigger has for good, or for as many looks in a row as count; one look is a blip."""
+    if tally is None:
+        return known.error if known else ""
+    if tally.verdict != Verdict.INCONCLUSIVE:
+        return ""
+    if tally.invalid or tally.streak >= trigger.failure_threshold:
+        return tally.error
+    return known.error if known else ""
 
 
 def _conditions(observed: Observed, step: Step) -> Iterator[Condition]:

@@ -34,13 +34,17 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """The samples of one trigger or check since what serves changed; `streak` counts the last verdict in a row."""
+    """The samples of one trigger or check since what serves changed.
+
+    `streak` counts the last verdict in a row; `invalid` means that the expression itself cannot be used.
+    """
 
     verdict: Verdict
     streak: int
     at: datetime
     value: str = ""
     error: str = ""
+    invalid: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

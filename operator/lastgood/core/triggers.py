@@ -149,3 +149,41 @@ def _cooling(observed: Observed) -> Step | None:
         after=rest,
         tell=Tell.WARNING,
     )
+
+
+def told(observed: Observed) -> Step | None:
+    """What a trigger says that nobody acts on: people hear of it, and what serves goes on serving."""
+    return _unusable(observed) or _for_people(observed) or _silent(observed)
+
+
+def _unusable(observed: Observed) -> Step | None:
+    wrong = [
+        f"spec.triggers[{trigger.name}].{tally.error}"
+        for trigger in observed.deployment.triggers
+        if (tally := observed.tallies.get(trigger.name)) and tally.invalid
+    ]
+    return Step(reason=Reason.INVALID_SPEC, message="; ".join(wrong), tell=Tell.WARNING) if wrong else None
+
+
+def _for_people(observed: Observed) -> Step | None:
+    allowed = observed.deployment.rollback.automatic
+    firing = [item for item in fired(observed) if item.severity not in allowed]
+    if not firing:
+        return None
+    # Without the value, which changes with each look: it is in status.triggers as it was when the verdict changed.
+    message = "fired: " + ", ".join(f"trigger {item.name} ({item.severity})" for item in firing)
+    return Step(reason=Reason.TRIGGER_FIRED, message=message, tell=Tell.ALERT)
+
+
+def _silent(observed: Observed) -> Step | None:
+    names = [
+        trigger.name
+        for trigger in observed.deployment.triggers
+        if trigger.alert_on_no_data
+        and (tally := observed.tallies.get(trigger.name))
+        and tally.verdict == Verdict.INCONCLUSIVE
+        and tally.streak >= trigger.failure_threshold
+    ]
+    if not names:
+        return None
+    return Step(reason=Reason.NO_DATA, message=f"no data from: {', '.join(names)}", tell=Tell.ALERT)

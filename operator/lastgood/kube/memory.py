@@ -82,4 +82,11 @@ class Memory:
 def tallied(before: Tally | None, sample: Sample, clock: Clock) -> Tally:
     """Return a tally with one more sample in."""
     streak = before.streak + 1 if before and before.verdict == sample.verdict else 1
-    return Tally(verdict=sample.verdict, streak=streak, at=clock(), value=sample.value, error=sample.error)
+    return Tally(
+        verdict=sample.verdict,
+        streak=streak,
+        at=clock(),
+        value=sample.value,
+        error=sample.error,
+        invalid=sample.invalid,
+    )
