@@ -15,3 +15,7 @@ class TerminalError(LastgoodError):
 
 class InvalidSpecError(TerminalError):
     """A field says something that cannot be acted on; the message begins with the field's path."""
+
+
+class BrokenError(LastgoodError):
+    """A part that must run for ever has ended; the process ends too, and is started again."""

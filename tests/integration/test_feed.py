@@ -128,8 +128,8 @@ async def test_events_reach_whom_they_concern(here: Edge, tmp_path: Path) -> Non
         await wakes(here.client.create(SNAPSHOTS, here.namespace, snapshot), own | {"ModelSnapshot/digits-v1"})
         await wakes(here.client.create(WORKLOADS, here.namespace, workload("digits")), own)
         await wakes(here.client.patch(WORKLOADS, here.namespace, "server", label), own)
-        await wakes(here.client.delete(DEPLOYMENTS, here.namespace, "digits"), own)
-        assert operator.told()[-1]["known"] is False
+        await here.client.delete(DEPLOYMENTS, here.namespace, "digits")
+        await until(lambda: operator.told()[-1]["known"] is False, what="it is known to be gone")
 
 
 async def test_a_quiet_operator_writes_nothing_but_its_lease(here: Edge, tmp_path: Path) -> None:
@@ -150,3 +150,23 @@ async def test_a_quiet_operator_writes_nothing_but_its_lease(here: Edge, tmp_pat
     ]
     assert {event["verb"] for event in written} <= {"create"}  # this test's own client made the objects
     assert len(written) == 20
+
+
+async def test_an_outage_at_the_start_and_one_in_the_middle_are_survived(here: Edge, tmp_path: Path) -> None:
+    await here.client.create(DEPLOYMENTS, here.namespace, model_deployment("digits"))
+    here.cluster.pause("kube-apiserver")
+    try:
+        with replica(here, tmp_path, "only") as operator:
+            await asyncio.sleep(4)
+            assert operator.process.poll() is None
+            here.cluster.resume("kube-apiserver")
+            await until(operator.told, seconds=40, what="the operator works")
+            here.cluster.pause("kube-apiserver")
+            await asyncio.sleep(8)  # longer than the Lease
+            here.cluster.resume("kube-apiserver")
+            before = len(operator.told())
+            await here.client.create(SNAPSHOTS, here.namespace, model_snapshot("digits-v1"))
+            await until(lambda: len(operator.told()) > before, seconds=40, what="the operator works on")
+            assert operator.end() < 5
+    finally:
+        here.cluster.resume("kube-apiserver")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from lastgood.controller.reconciler import Reconciler
-from lastgood.controller.runtime import BrokenError, Parts, Runtime
-from lastgood.errors import TerminalError
+from lastgood.controller.runtime import Parts, Runtime
+from lastgood.errors import BrokenError, TerminalError
 from lastgood.kube.connection import Connection
 from lastgood.settings import ALL_NAMESPACES, from_environment
 

@@ -15,6 +15,7 @@ import kopf
 
 from lastgood.api.names import OPT_IN_LABEL
 from lastgood.controller.feed import Feed
+from lastgood.errors import BrokenError
 from lastgood.kube.cache import RESOURCES, Kind
 from lastgood.kube.connection import Connection
 
@@ -62,10 +63,28 @@ class Host:
         self._namespaces = namespaces
         self._stop = asyncio.Event()
         self._logins: list[float] = []
+        self._ended = asyncio.Event()
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch until `stop`; raises when kopf itself breaks."""
+        """Watch until `stop`.
+
+        Raises:
+            BrokenError: kopf has stopped watching by itself, as it does when a definition is deleted. It then
+                takes seconds to end, blind, so we do not wait for it.
+        """
+        operator = asyncio.create_task(self._operate(), name="kopf")
+        ended = asyncio.create_task(self._ended.wait(), name="kopf has ended")
+        try:
+            await asyncio.wait({operator, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                raise BrokenError("kopf has stopped watching")
+            await operator
+        finally:
+            ended.cancel()
+            operator.cancel()
+
+    async def _operate(self) -> None:
         await kopf.operator(
             registry=self._registry(),
             settings=settings(),
@@ -83,6 +102,7 @@ class Host:
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry, id="login")(self._login)
+        kopf.on.cleanup(registry=registry, id="ended")(self.note_end)
         for kind in Kind:
             resource = RESOURCES[kind]
             route = kopf.on.event(
@@ -96,6 +116,10 @@ class Host:
             self._feed.see(kind, event["type"], dict(event["object"]))
 
         return see
+
+    async def note_end(self, **_: Any) -> None:  # noqa: ANN401  # kopf passes what we do not need
+        """Take note that kopf has no watchers any more; it is a handler of kopf's."""
+        self._ended.set()
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:  # noqa: ANN401  # kopf passes what we do not need
         """Hand over the session; kopf asks again when it was refused, and must not do so in a tight loop."""

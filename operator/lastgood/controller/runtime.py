@@ -11,7 +11,7 @@ from lastgood.controller.feed import Feed
 from lastgood.controller.health import Health
 from lastgood.controller.host import Host
 from lastgood.controller.queue import Queue
-from lastgood.errors import LastgoodError
+from lastgood.errors import BrokenError
 from lastgood.kube.audit import Audit
 from lastgood.kube.cache import Cache, Key
 from lastgood.kube.client import Client
@@ -27,10 +27,6 @@ PASSES_END: Final = 1.5  # seconds for each step of the end; all of them togethe
 EVENTS_END: Final = 0.5
 CLOSE_END: Final = 0.5
 HOST_END: Final = 1.0
-
-
-class BrokenError(LastgoodError):
-    """A part that must run for ever has ended; the process ends too, and is started again."""
 
 
 class Reconciler(Protocol):
