@@ -126,6 +126,8 @@ def advance(observed: Observed) -> Step | None:
         return None
     spec = RollbackSpec.from_fields(Fields(active.spec, strict=False))
     record = observed.active
+    if record is None and active.name in observed.taken:
+        return _let_go(observed, active)
     if record is None:
         message = f"ModelRollback {active.name} was removed while it ran: it is written again"
         return Step(
@@ -136,7 +138,17 @@ def advance(observed: Observed) -> Step | None:
         )
     run = Run(observed=observed, spec=spec, record=record)
     rules = AFTER if run.status.switched_at else BEFORE
-    return next((step for rule in (*FIRST, *rules) if (step := rule(run))), None)
+    return next((step for rule in rules if (step := rule(run))), None)
+
+
+def _let_go(observed: Observed, active: Active) -> Step:
+    """A lock whose record the API server refuses was not written by us, and must not keep a rollback from happening."""
+    status = observed.deployment.status
+    facts = replace(status, active=None, placement=status.placement + 1)
+    message = f"status.activeRollback names {active.name}, which cannot be a record: the lock is let go"
+    return Step(
+        reason=Reason.WAITING, message=message, action=UpdateDeployment(status=facts), facts=facts, tell=Tell.ALERT
+    )
 
 
 def has_ended(run: Run) -> Step | None:
@@ -242,9 +254,15 @@ def now_serving(run: Run) -> Step | None:
 
 
 def quarantine_source(run: Run) -> Step | None:
-    """An emergency quarantines what was serving."""
+    """An emergency quarantines what was serving when it was called; a target that failed later is only left."""
     digest = run.spec.source_digest
-    if not run.spec.emergency or not digest or digest == run.status.target_digest or run.status.quarantined:
+    if (
+        not run.spec.emergency
+        or run.spec.continues
+        or not digest
+        or digest == run.status.target_digest
+        or run.status.quarantined
+    ):
         return None
     if digest in run.observed.quarantined:
         return run.note(
@@ -360,18 +378,18 @@ def drifted(run: Run) -> Step | None:
     return reassert(run.observed, run.target) if run.target else None
 
 
-FIRST: tuple[Rule, ...] = (
-    has_ended,  # an outcome is final
-    superseded,  # a person's emergency outranks what runs
-)
 BEFORE: tuple[Rule, ...] = (
+    has_ended,  # an outcome is final
+    found_switched,  # first of all: a crash after the apply must neither switch again nor forget the switch
+    superseded,  # a person's emergency outranks what runs
     blocked,  # said at once: on call nobody should wait for nothing
     incomplete,  # before anything is chosen
-    found_switched,  # before choosing: a crash after the apply must not switch again
     choose,
 )
 AFTER: tuple[Rule, ...] = (
-    now_serving,  # what serves is a fact before anything else is waited for
+    has_ended,
+    now_serving,  # what serves is a fact before anything else is waited for, or taken over
+    superseded,
     quarantine_source,  # early, so that nothing brings it back meanwhile
     target_lost,
     drifted,

@@ -27,7 +27,7 @@ from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
 from lastgood.kube.merge import difference
-from lastgood.kube.problems import AlreadyExistsError, NotFoundError
+from lastgood.kube.problems import AlreadyExistsError, InvalidError, NotFoundError
 from lastgood.kube.quarantine import Quarantine
 from lastgood.kube.resources import ROLLBACKS, WORKLOADS
 
@@ -122,6 +122,9 @@ class Actor:
             answer = await self._client.get(ROLLBACKS, key.namespace, action.name)
             if answer.get("spec") != spec:
                 self._taken(key, action, observed)
+        except InvalidError:
+            self._taken(key, action, observed)
+            raise
         self._cache.put(Kind.ROLLBACK, answer)
 
     def _taken(self, key: Key, action: CreateRecord, observed: Observed | None) -> None:

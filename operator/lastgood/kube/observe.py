@@ -110,8 +110,8 @@ class Observer:
         )
 
     async def refresh(self, key: Key, *more: Key) -> None:
-        """Read objects from the API server: a watch is never fresh enough to act on."""
-        await asyncio.gather(*(self._read(each) for each in (key, *more)))
+        """Read objects, and the quarantine, from the API server: a watch is never fresh enough to act on."""
+        await asyncio.gather(self._quarantine.refresh(), *(self._read(each) for each in (key, *more)))
 
     async def _read(self, key: Key) -> None:
         try:
