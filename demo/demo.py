@@ -155,22 +155,24 @@ def perform(world: World, screen: Screen, stage: str, trained: list[Trained]) ->
 
 def tables(world: World) -> str:
     """Return what a person on call would look at."""
-    kinds = "modelsnapshots,modeldeployments,modelrollbacks"
-    return str(world.cluster.kubectl("get", kinds, "-n", NAMESPACE, check=False).stdout)
+    kinds = ("modelsnapshots", "modeldeployments", "modelrollbacks")
+    oldest_first = "--sort-by=.metadata.creationTimestamp"
+    shown = (world.cluster.kubectl("get", kind, "-n", NAMESPACE, oldest_first, check=False).stdout for kind in kinds)
+    return "\n".join(shown)
 
 
 def summary(report: Report, screen: Screen, folder: Path) -> None:
     """Show the report's table, and where the rest of it is."""
     screen.title("Report")
     shown: Any = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in ("scene", "back to", "outcome", *(name for _, name in PARTS), "requests", "failed"):
-        shown.add_column(head, style=None if head == "scene" else "cyan")
+    for head in ("", "back to", "outcome", *(name for _, name in PARTS), "requests", "failed"):
+        shown.add_column(head, style="cyan" if head else None)
     for scene in report.scenes:
         took = scene.seconds()
         times = (f"{took[key]:.2f}s" if took[key] is not None else "-" for key, _ in PARTS)
         outcome = str(scene.status.get("outcome", "none"))
         counts = (str(scene.tally.requests), str(scene.tally.failed))
-        shown.add_row(f"{scene.number}. {scene.title}", f"v{scene.to_version}", outcome, *times, *counts)
+        shown.add_row(f"Scene {scene.number}", f"v{scene.to_version}", outcome, *times, *counts)
     screen.console.print(shown)
     word = "[green]everything went as told[/]" if report.ok else "[bold red]NOT everything went as told[/]"
     screen.console.print(f"\n{word} in {report.seconds:.0f} s; the report is {folder / 'report.md'}")

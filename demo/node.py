@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from demo.stage import begin, connect, digests
@@ -25,15 +26,21 @@ NAMES = ("server.yaml", "snapshots.yaml", "model.yaml")
 
 def build_images(say: Callable[[str], None]) -> list[Path]:
     """Build the operator's image and the model server's; what did not change comes from the cache."""
+    needed = [ROOT / "requirements" / "runtime.txt", ROOT / "deploy" / "build-requirements.txt"]
     return [
-        build_image(ROOT, ROOT / "Dockerfile", OPERATOR, ROOT / "requirements" / "runtime.txt", say),
-        build_image(HERE, HERE / "Dockerfile", SERVER, HERE / "requirements.txt", say),
+        build_image(ROOT, ROOT / "Dockerfile", OPERATOR, needed, say),
+        build_image(HERE, HERE / "Dockerfile", SERVER, [HERE / "requirements.txt"], say),
     ]
 
 
-def build_image(context: Path, dockerfile: Path, tag: str, requirements: Path, say: Callable[[str], None]) -> Path:
-    """Build one image with the wheels of its requirements."""
-    wheels = images.wheel_arguments(images.wheelhouse(requirements, progress=say))
+def build_image(
+    context: Path, dockerfile: Path, tag: str, requirements: list[Path], say: Callable[[str], None]
+) -> Path:
+    """Build one image with the wheels of its requirements, all in one folder."""
+    with TemporaryDirectory() as folder:
+        together = Path(folder) / f"requirements of {tag.partition('/')[2].partition(':')[0]}"
+        together.write_text("".join(path.read_text() for path in requirements))
+        wheels = images.wheel_arguments(images.wheelhouse(together, progress=say))
     return images.build(context, dockerfile, tag, build_args=wheels.build_args, volumes=wheels.volumes, progress=say)
 
 
@@ -42,7 +49,7 @@ def on_node(cluster: Cluster, folder: Folder, say: Callable[[str], None]) -> Ite
     """Play on a node; what runs there goes away with the block, or with the cluster."""
     for archive in build_images(say):
         cluster.load_image(archive)
-        say(f"the node has {archive.name}")
+    say("the node has the operator's image and the model server's")
     world = connect(cluster, folder)
     world.operator_log = lambda: logs(cluster)
     world.start_traffic = lambda: start_client(world)
@@ -84,6 +91,10 @@ def logs(cluster: Cluster) -> str:
 
 def clear(cluster: Cluster) -> None:
     """Stop every pod before the folder that they mount goes away."""
-    cluster.helm("uninstall", "lastgood", f"--namespace={OPERATOR_NAMESPACE}", "--wait", check=False)
-    for kind, names in (("namespace", ("digits", OPERATOR_NAMESPACE)), ("persistentvolume", VOLUMES)):
-        cluster.kubectl("delete", kind, *names, "--ignore-not-found", check=False, timeout=120)
+    gone = ("--ignore-not-found", "--wait=false")
+    cluster.kubectl("delete", "namespace", "digits", *gone, check=False)
+    cluster.helm("uninstall", "lastgood", f"--namespace={OPERATOR_NAMESPACE}", check=False)
+    cluster.kubectl("delete", "namespace", OPERATOR_NAMESPACE, *gone, check=False)
+    for namespace in ("digits", OPERATOR_NAMESPACE):
+        cluster.kubectl("wait", "--for=delete", f"namespace/{namespace}", "--timeout=90s", check=False, timeout=120)
+    cluster.kubectl("delete", "persistentvolume", *VOLUMES, "--ignore-not-found", check=False, timeout=120)

@@ -70,7 +70,7 @@ def mark(top: Any, bottom: Any, scene: Scene, began: float) -> None:  # noqa: AN
     """Shade a scene, and draw lines where the damage began, and where the target was written and available."""
     start, end = scene.started - began, scene.ended - began
     for axes in (top, bottom):
-        axes.axvspan(start, end, color="#000000", alpha=0.06, lw=0)
+        axes.axvspan(start, end, color="#000000", alpha=0.11 if scene.number % 2 else 0.05, lw=0)
     top.text((start + end) / 2, 1.045, f"{scene.number}. {scene.title}", ha="center", va="center", fontsize=9)
     for at, style, colour, label in (
         (scene.damage, "--", COLOURS["3"], "damage done, or told"),

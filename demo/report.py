@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo import plot
 from demo.traffic import Tally
+from demo.world import NAMESPACE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,7 @@ class Report:
             "![Accuracy and failed requests over time](accuracy.png)",
             self._overview(),
             *(describe(scene) for scene in self.scenes),
+            *(record(scene) for scene in self.scenes),
             "## The versions",
             self._versions(),
             "## What kubectl shows at the end",
@@ -121,6 +123,14 @@ def describe(scene: Scene) -> str:
     lines += [f"- `+{max(0.0, each.at - scene.started):.2f} s` **{each.what}** {each.detail}" for each in scene.moments]
     lines += [f"- **not as told**: {problem}" for problem in scene.problems]
     return "\n".join(lines)
+
+
+def record(scene: Scene) -> str:
+    """Return the scene's record as `kubectl describe` shows it, folded."""
+    name = scene.record.get("metadata", {}).get("name", "")
+    described = scene.world.cluster.kubectl("describe", "modelrollback", name, "-n", NAMESPACE, check=False)
+    summary = f"<summary>What <code>kubectl describe modelrollback</code> tells of scene {scene.number}</summary>"
+    return f"<details>{summary}\n\n```\n{described.stdout.strip()}\n```\n\n</details>"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

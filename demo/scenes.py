@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from demo.world import World
 
 INCIDENT = "INC-2026-042: a backdoor is suspected in v1"
+EMERGENCY, ROLLBACK = "lastgood.dev/emergency-rollback", "lastgood.dev/rollback"
 HONEST = ("0", "1", "2")
 
 
@@ -53,7 +54,7 @@ def poisoned(world: World, tell: Callable[[Moment], None]) -> Scene:
     scene.say("v3 serves", "right about six images in ten, where v2 was right about 97 in 100", at=scene.damage)
     verified = world.condition("modelsnapshots", snapshot("3"), "Verified")
     scene.expect("v3 passes its hash check", true=verified.get("status") == "True")
-    settle(scene)
+    settle(scene, alert="TriggerFired")
     return end_without_failures(scene)
 
 
@@ -71,7 +72,7 @@ def tampered(world: World, tell: Callable[[Moment], None]) -> Scene:
     world.tamper("2")
     scene.damage = time.time()
     scene.say("tampered", "64 bytes of v2's weights change on the volume; the next pod would load them")
-    settle(scene)
+    settle(scene, alert="DigestMismatch")
     verified = world.condition("modelsnapshots", snapshot("2"), "Verified")
     scene.expect("v2 is refused: DigestMismatch", true=verified.get("reason") == "DigestMismatch")
     ask_for_the_tampered_one(scene)
@@ -81,7 +82,7 @@ def tampered(world: World, tell: Callable[[Moment], None]) -> Scene:
 def ask_for_the_tampered_one(scene: Scene) -> None:
     """Ask for v2 by name, as somebody in a hurry would: the answer is no, with the reason."""
     before = len(scene.new_records())
-    scene.world.annotate(f"modeldeployment/{MODEL}", "lastgood.dev/rollback", f"to={snapshot('2')}: it was the best")
+    scene.world.annotate(f"modeldeployment/{MODEL}", ROLLBACK, f"to={snapshot('2')}: it was the best")
     scene.world.until("the request for v2 is answered", lambda: refusal(scene, before))
     scene.say("refused", f"a person asks for v2 all the same: {refusal(scene, before)}")
     scene.expect("v1 goes on serving", true=scene.world.serves("1"))
@@ -114,26 +115,28 @@ def emergency(world: World, tell: Callable[[Moment], None]) -> Scene:
     scene.say("no metrics", "the endpoint answers 503; the trigger says Inconclusive, and nothing rolls back")
     scene.expect("no rollback for want of data", true=not scene.new_records())
     scene.damage = time.time()
-    world.annotate(f"deployment/{DEPLOYMENT}", "lastgood.dev/emergency-rollback", INCIDENT)
-    scene.say("annotated", f"kubectl annotate --overwrite deployment/{DEPLOYMENT} …: {INCIDENT}", at=scene.damage)
-    settle(scene)
+    world.annotate(f"deployment/{DEPLOYMENT}", EMERGENCY, INCIDENT)
+    typed = f'kubectl annotate --overwrite deployment/{DEPLOYMENT} {EMERGENCY}="{INCIDENT}"'
+    scene.say("annotated", typed, at=scene.damage)
+    settle(scene, alert="Unvalidated")
     quarantined = world.condition("modelsnapshots", snapshot("1"), "Quarantined")
-    scene.say("quarantined", f"v1: {quarantined.get('message', 'no word about it')}")
+    note = world.get("modelsnapshots", snapshot("1"))["status"].get("quarantine") or {}
+    scene.say("quarantined", f"v1, for {note.get('incident')}, asked for by {note.get('by')}")
     scene.expect("v1 is quarantined", true=quarantined.get("status") == "True")
     world.metrics_down(down=False)
     return end_without_failures(scene)
 
 
-def settle(scene: Scene) -> None:
+def settle(scene: Scene, *, alert: str) -> None:
     """Follow the rollback, wait for the target, look for the alert, and apply Git again."""
     scene.follow_rollback()
     world, version = scene.world, scene.to_version
     world.until(f"v{version} serves", lambda: world.serves(version))
     left = time.time()
     world.until(f"every answer is v{version}'s", lambda: only_answers(world, version, since=left))
-    alerts = sorted(set(world.alerts()))
-    scene.say("alerts", f"Warning Events so far: {', '.join(alerts) or 'none'}")
-    scene.expect("somebody was told", true=bool(alerts))
+    alerts = scene.new_alerts()
+    scene.say("alerts", f"Warning Events: {', '.join(sorted(alerts)) or 'none'}")
+    scene.expect(f"an alert says {alert}", true=alert in alerts)
     scene.reapply()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from demo.traffic import Traffic
 
 GLANCE = 2.0  # seconds that the line at the bottom looks back
+WIDE = 160  # characters a line where there is no terminal to ask
 GOOD, BAD, STRONG, QUIET = "green", "bold red", "bold", "dim"
 STYLES = {
     "v3 serves": BAD,
@@ -30,7 +31,8 @@ STYLES = {
     "fired": "bold yellow",
     "switched": STRONG,
     "available": "bold green",
-    "done": GOOD,
+    "accepted": "bold yellow",
+    "outcome": GOOD,
     "re-applied": GOOD,
     "refused": GOOD,
     "quarantined": GOOD,
@@ -43,6 +45,8 @@ class Screen:
     def __init__(self) -> None:
         """Begin to count the time."""
         self.console = Console(highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = WIDE
         self.began = time.time()
         self.scene_began = 0.0
 

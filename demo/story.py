@@ -20,7 +20,7 @@ WATCHED_AFTER = 4.0  # seconds in which the unchanged manifests could still brin
 STEPS = (
     ("switchedAt", "switched", "one apply"),
     ("availableAt", "available", "every pod of the workload"),
-    ("outcomeAt", "done", ""),
+    ("outcomeAt", "outcome", ""),
 )
 
 
@@ -50,12 +50,14 @@ class Scene:
     moments: list[Moment] = field(default_factory=list)
     record: Json = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
+    known_alerts: set[str] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Remember which records are there already."""
+        """Remember which records and alerts are there already."""
         self.known = {record["metadata"]["name"] for record in self.world.records()}
+        self.known_alerts = set(self.world.alerts())
 
     def say(self, what: str, detail: str = "", *, at: float | None = None) -> None:
         """Tell of a moment: now, unless it is known better."""
@@ -72,6 +74,10 @@ class Scene:
     def new_records(self) -> list[Json]:
         """Return the records that this scene brought."""
         return [record for record in self.world.records() if record["metadata"]["name"] not in self.known]
+
+    def new_alerts(self) -> set[str]:
+        """Return the reasons of the Warning Events that this scene brought."""
+        return {reason for name, reason in self.world.alerts().items() if name not in self.known_alerts}
 
     def follow_rollback(self) -> None:
         """Watch a rollback from its record to its outcome, telling each step when it is there."""
@@ -92,7 +98,7 @@ class Scene:
         if "intentAt" not in told and self.when("intentAt"):
             told.add("intentAt")
             fired = min(seen, self.when("intentAt"))
-            self.say("fired", self.why(), at=fired)
+            self.say("fired" if self.record["spec"].get("trigger") else "accepted", self.why(), at=fired)
             self.say("recorded", f"ModelRollback {self.record['metadata']['name']}", at=self.when("intentAt"))
             self.say("chosen", self.choice(), at=self.when("intentAt"))
         for name, what, detail in STEPS:

@@ -178,10 +178,14 @@ class World:
         history = self.status().get("history") or []
         return any(each["snapshot"] == snapshot(version) and each.get("soakedAt") for each in history)
 
-    def alerts(self) -> list[str]:
-        """Return the reason of every Warning event that lastgood's objects have."""
-        events = self.core.list_namespaced_event(NAMESPACE, field_selector="type=Warning").items
-        return [str(event.reason) for event in events if str(event.involved_object.api_version).startswith(GROUP)]
+    def alerts(self) -> dict[str, str]:
+        """Return the reason of every Warning Event about lastgood's objects, by the Event's name."""
+        listed: Any = self.core.list_namespaced_event(NAMESPACE, field_selector="type=Warning")
+        return {
+            str(event.metadata.name): str(event.reason)
+            for event in listed.items
+            if str(event.involved_object.api_version).startswith(GROUP)
+        }
 
     def until(self, what: str, done: Callable[[], object], *, seconds: float = 60) -> None:
         """Wait until something is so.

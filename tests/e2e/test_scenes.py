@@ -69,7 +69,7 @@ def test_an_emergency_needs_no_metrics(emergency: Scene, world: World) -> None:
     assert emergency.tally.failed == 0, emergency.tally.errors
     assert emergency.record["spec"]["incident"] == "INC-2026-042"
     assert emergency.record["spec"]["emergency"] is True
-    assert "Unvalidated" in world.alerts()
+    assert "Unvalidated" in world.alerts().values()
 
 
 def test_every_candidate_that_was_passed_over_has_its_reason(emergency: Scene) -> None:
