@@ -15,12 +15,13 @@ from typing import Any
 
 from lastgood.verify import digest
 from tests.cluster import Cluster
+from tests.integration.reading import reader
 
 Body = dict[str, Any]
-SOON = 20.0
+SOON = 40.0  # generous: on a busy machine late is not wrong
 
 
-def eventually(look: Callable[[], Any], *, what: str, within: float = SOON) -> Any:  # noqa: ANN401 - whatever look returns
+def eventually(look: Callable[[], Any], *, what: str, within: float = SOON) -> Any:
     """Return the first truthy answer; an assertion error with the last one when there is none in time."""
     end = time.monotonic() + within
     while not (answer := look()):
@@ -111,12 +112,11 @@ class World:
 
     def get(self, kind: str, name: str) -> Body:
         """Return an object, or an empty one."""
-        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        return dict(json.loads(text)) if text.strip() else {}
+        return reader(self.cluster.kubeconfig).get(kind, self.namespace, name)
 
     def list(self, kind: str) -> list[Body]:
         """Return all objects of a kind in the namespace, oldest first."""
-        items: list[Body] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        items: list[Body] = reader(self.cluster.kubeconfig).get(kind, self.namespace)["items"]
         return sorted(items, key=lambda item: str(item["metadata"]["creationTimestamp"]))
 
     def weights(self, version: int | str, content: str | None = None) -> str:
@@ -126,7 +126,7 @@ class World:
         (directory / "model.bin").write_text(content or f"weights of {version}")
         return digest(directory).digest
 
-    def snapshot(self, version: int | str, **spec: Any) -> Body:
+    def snapshot(self, version: int | str, /, **spec: Any) -> Body:
         """Return a ModelSnapshot `digits-v<version>` of a checkpoint in the store, which is written if missing."""
         source = {"store": {"path": f"digits/{version}"}}
         given = spec.pop("digest", None)
@@ -175,9 +175,7 @@ class World:
 
     def served(self, snapshot: str, *, within: float = SOON) -> Body:
         """Wait until a snapshot serves and has soaked, and return the ModelDeployment."""
-        return dict(
-            eventually(lambda: self._soaked(snapshot), what=f"{snapshot} serves and soaked: {self.status()}", within=within)
-        )
+        return dict(eventually(lambda: self._soaked(snapshot), what=f"{snapshot} serves and soaked", within=within))
 
     def _soaked(self, snapshot: str) -> Body:
         found = self.get("modeldeployment", "digits")
@@ -201,6 +199,71 @@ class World:
     def annotate(self, target: str, name: str, text: str) -> None:
         """Annotate an object as somebody on call does."""
         self.kubectl("annotate", "--overwrite", target, f"lastgood.dev/{name}={text}")
+
+    def ready(self, reason: str, *, within: float = SOON) -> Body:
+        """Wait until the ModelDeployment's Ready has a reason, for the spec as it is now, and return the condition."""
+
+        def found() -> Body:
+            body = self.get("modeldeployment", "digits")
+            status, generation = body.get("status", {}), body.get("metadata", {}).get("generation")
+            conditions = [item for item in status.get("conditions", []) if item["type"] == "Ready"]
+            seen = status.get("observedGeneration") == generation
+            return conditions[0] if seen and conditions and conditions[0]["reason"] == reason else {}
+
+        return dict(eventually(found, what=f"Ready says {reason}", within=within))
+
+    def becomes(self, type_: str, status: str, *, kind: str = "modeldeployment", name: str = "digits") -> Body:
+        """Wait until a condition has a status, and return it."""
+
+        def found() -> Body:
+            condition = self.condition(type_, kind=kind, name=name)
+            return condition if condition.get("status") == status else {}
+
+        return dict(eventually(found, what=f"{type_} of {name} is {status}"))
+
+    def template(self) -> Body:
+        """Return the workload's pod template."""
+        return dict(self.get("deployment", "digits-server")["spec"]["template"])
+
+    def generation(self) -> int:
+        """Return how often the workload's spec was changed."""
+        return int(self.get("deployment", "digits-server")["metadata"]["generation"])
+
+    def managers(self) -> set[str]:
+        """Return who has written the workload itself."""
+        entries = self.get("deployment", "digits-server")["metadata"]["managedFields"]
+        return {entry["manager"] for entry in entries if not entry.get("subresource")}
+
+    def trigger(self, name: str) -> Body:
+        """Return what the status says of a trigger, or nothing."""
+        return dict(next((item for item in self.status().get("triggers", []) if item["name"] == name), {}))
+
+    def event(self, reason: str, text: str = "", *, about: str = "") -> Body:
+        """Wait for an Event, and return it."""
+
+        def found() -> Body:
+            events = [item for item in self.list("event") if item["reason"] == reason and text in item["message"]]
+            return next((item for item in events if item["involvedObject"]["name"] == (about or "digits")), {})
+
+        return dict(eventually(found, what=f"an Event {reason} {text!r}"))
+
+    def request(self, name: str, **spec: Any) -> None:
+        """Create a ModelRollback as a person does."""
+        fields = {"deployment": {"name": "digits"}, "reason": "it looks wrong"} | spec
+        self.kubectl("create", "-f", "-", stdin=json.dumps(self.body("ModelRollback", name, fields)))
+
+    def ended(self, name: str, *, within: float = SOON) -> Body:
+        """Wait until a record has an outcome, and return it."""
+
+        def found() -> Body:
+            record = self.get("modelrollback", name)
+            return record if record.get("status", {}).get("outcome") else {}
+
+        return dict(eventually(found, what=f"ModelRollback {name} ends", within=within))
+
+    def candidates(self, record: Body) -> dict[str, str]:
+        """Return why each snapshot was chosen or passed over, by its name."""
+        return {item["snapshot"]: item["reason"] for item in record["status"].get("candidates", [])}
 
     def rollback(self, *, number: int = 1, within: float = SOON) -> Body:
         """Wait until that many rollbacks have ended, and return the newest."""
