@@ -12,7 +12,7 @@ from lastgood.core.requests import parse_wish, request_key
 from lastgood.core.state import Checked, Decision, QuarantineDigest, Step, Tell, UpdateSnapshot, Verify
 
 RETRY = timedelta(seconds=30)
-"""When a snapshot that could not be read is tried again."""
+"""When a snapshot that could not be read is tried again at the latest."""
 
 _VERIFIED = {Reason.VERIFIED: True, Reason.DIGEST_MISMATCH: False}
 
@@ -56,7 +56,9 @@ def finished(observed: ObservedSnapshot) -> Step | None:
 def _recorded(observed: ObservedSnapshot, checked: Checked) -> SnapshotStatus:
     snapshot, status = observed.snapshot, observed.snapshot.status
     good = checked.reason == Reason.VERIFIED
-    wait = RETRY if checked.reason == Reason.UNREADABLE else jittered(observed.interval, snapshot.meta.uid)
+    wait = jittered(observed.interval, snapshot.meta.uid)
+    if checked.reason == Reason.UNREADABLE:
+        wait = min(RETRY, wait)
     return replace(
         status,
         observed_generation=snapshot.meta.generation,
