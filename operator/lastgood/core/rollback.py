@@ -7,88 +7,31 @@ is the next step. A crash between any two steps, or a step done twice, comes bac
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 
 from lastgood.api.deployment_status import Active
 from lastgood.api.fields import Fields
 from lastgood.api.names import Digest, Outcome, Reason, Type
-from lastgood.api.rollback import CheckReport, ModelRollback, RollbackSpec, RollbackStatus
-from lastgood.api.signal import Verdict
+from lastgood.api.rollback import RollbackSpec
 from lastgood.api.snapshot import ModelSnapshot
-from lastgood.core.closing import close, is_bad_copy, serve
+from lastgood.core.closing import close, serve
 from lastgood.core.drift import reassert
-from lastgood.core.outcomes import ended
 from lastgood.core.requests import made_for, mark_handled, waiting_records
-from lastgood.core.selection import Question, quarantine_reason, select
+from lastgood.core.run import Run
+from lastgood.core.selection import quarantine_reason, select
 from lastgood.core.state import (
     Checked,
     CreateRecord,
     Observed,
     QuarantineDigest,
-    RunChecks,
     Step,
     Switch,
-    Tally,
     Tell,
     UpdateDeployment,
-    UpdateRecord,
     Verify,
 )
+from lastgood.core.validation import conclude, validate
 from lastgood.core.workload import carries, workload_problem
-
-CHECK_PAUSE = timedelta(seconds=2)
-FAILURES, NO_ANSWERS = 3, 5
-"""A check fails by that many failures in a row, and is given up as inconclusive after that many silences."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A rollback under way. `spec` is the one that was locked: the record's own may be taken away."""
-
-    observed: Observed
-    spec: RollbackSpec
-    record: ModelRollback
-
-    @property
-    def status(self) -> RollbackStatus:
-        """The facts so far."""
-        return self.record.status
-
-    @property
-    def target(self) -> ModelSnapshot | None:
-        """The chosen snapshot, if it is still there as it was chosen."""
-        snapshot = self.observed.snapshot(self.status.target) if self.status.target else None
-        return snapshot if snapshot and snapshot.digest == self.status.target_digest else None
-
-    @property
-    def question(self) -> Question:
-        """What the selection is asked."""
-        return Question(
-            leaving=self.spec.source,
-            leaving_digest=self.spec.source_digest,
-            to=self.spec.to,
-            before=self.spec.before,
-            emergency=self.spec.emergency,
-            bad_copy=is_bad_copy(self.spec),
-        )
-
-    def note(self, reason: Reason, message: str, *, tell: Tell = Tell.INFO, **facts: object) -> Step:
-        """Answer with facts to write on the record."""
-        status = replace(self.status, **facts)  # type: ignore[arg-type]  # the names are those of RollbackStatus
-        return Step(reason=reason, message=message, action=UpdateRecord(record=self.record, status=status), tell=tell)
-
-    def end(self, outcome: Outcome, reason: Reason, message: str, *, tell: Tell = Tell.ALERT, **facts: object) -> Step:
-        """Answer with the outcome."""
-        status = replace(self.status, **facts)  # type: ignore[arg-type]  # the names are those of RollbackStatus
-        status = ended(status, self.observed.now, outcome, reason, message)
-        return Step(
-            reason=reason,
-            message=f"rollback {outcome.lower()}: {message}",
-            action=UpdateRecord(record=self.record, status=status),
-            tell=tell,
-        )
-
 
 Rule = Callable[[Run], Step | None]
 
@@ -329,48 +272,6 @@ def late_proof(run: Run) -> Step | None:
     if run.status.verification != "Recent" or run.target is None:
         return None
     return Step(reason=Reason.WAITING, message=f"verifying {run.status.target} after the switch")
-
-
-def validate(run: Run) -> Step | None:
-    """Run each check until it passed, failed for good, or gave no answer for long."""
-    checks = run.observed.deployment.checks
-    open_checks = tuple(check for check in checks if not _settled(run.observed.checks.get(check.name)))
-    if not open_checks:
-        return None
-    times = [tally.at for check in open_checks if (tally := run.observed.checks.get(check.name))]
-    rest = (max(times) + CHECK_PAUSE - run.observed.now).total_seconds() if times else 0.0
-    message = f"validating {run.status.target}: {', '.join(check.name for check in open_checks)}"
-    if rest > 0:
-        return Step(reason=Reason.VALIDATING, message=message, after=rest)
-    return Step(reason=Reason.VALIDATING, message=message, action=RunChecks(checks=open_checks))
-
-
-def _settled(tally: Tally | None) -> bool:
-    if tally is None:
-        return False
-    needed = {Verdict.HEALTHY: 1, Verdict.BREACHED: FAILURES, Verdict.INCONCLUSIVE: NO_ANSWERS}
-    return tally.streak >= needed[tally.verdict]
-
-
-def conclude(run: Run) -> Step:
-    """Say how it ended. Nothing inconclusive counts as passed, nor as failed."""
-    reports = tuple(
-        CheckReport(name=check.name, verdict=tally.verdict, value=tally.value, error=tally.error)
-        for check in run.observed.deployment.checks
-        if (tally := run.observed.checks.get(check.name))
-    )
-    failed = [item for item in reports if item.verdict == Verdict.BREACHED]
-    silent = [item for item in reports if item.verdict == Verdict.INCONCLUSIVE]
-    target = run.status.target
-    if failed:
-        message = f"{target} failed " + ", ".join(f"{item.name} ({item.value})" for item in failed)
-        return run.end(Outcome.FAILED, Reason.VALIDATION_FAILED, message, checks=reports)
-    if silent or run.status.verification == "Unreadable":
-        told = ", ".join(f"{item.name} ({item.error})" for item in silent) or "its bytes could not be read"
-        message = f"{target} serves, but could not be validated: {told}"
-        return run.end(Outcome.UNVALIDATED, Reason.UNVALIDATED, message, checks=reports)
-    message = f"{target} serves, is available and passed {len(reports)} checks"
-    return run.end(Outcome.SUCCEEDED, Reason.SUCCEEDED, message, checks=reports, tell=Tell.INFO)
 
 
 def drifted(run: Run) -> Step | None:
