@@ -1,0 +1,207 @@
+"""The docs say what is true: links lead somewhere, examples are accepted, commands and names exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from docs import reference
+from lastgood.api import names
+from lastgood.api.deployment import ModelDeployment
+from lastgood.api.rollback import ModelRollback
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.cli import app, plugin, run
+from lastgood.core.requests import parse_wish
+from lastgood.core.words import INTEGRITY
+from lastgood.settings import NAMES
+from lastgood.signals.expression import Expression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "tests" / "cluster" / "README.md"])
+KINDS = {kind.__name__: kind for kind in (ModelSnapshot, ModelDeployment, ModelRollback)}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+KEY = re.compile(r"(?<!\.)\blastgood\.dev/[a-z0-9.-]*[a-z0-9]")
+COMMAND = re.compile(r"^\$ (.*?(?:\\\n.*?)*)$", re.MULTILINE)
+HERE = ("lastgood ", "kubectl lastgood ")
+Body = dict[str, Any]
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    return (body for language, body in FENCE.findall(page.read_text()) if language in languages)
+
+
+def bodies(page: Path) -> Iterator[Body]:
+    for block in blocks(page, "yaml"):
+        yield from (body for body in yaml.safe_load_all(block) if body.get("apiVersion") == names.API_VERSION)
+
+
+def commands(page: Path) -> Iterator[str]:
+    for block in blocks(page, "console"):
+        yield from (command.replace("\\\n", " ") for command in COMMAND.findall(block))
+
+
+def all_of(pages: list[Path], found: Any) -> list[Any]:
+    return [pytest.param(item, id=f"{shown(page)}-{count}") for page in pages for count, item in enumerate(found(page))]
+
+
+def anchors(page: Path) -> set[str]:
+    text = FENCE.sub("", page.read_text())
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def schema_of(kind: str) -> Body:
+    crd = yaml.safe_load((ROOT / "crds" / f"{kind.lower()}s.yaml").read_text())
+    found: Body = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def unknown_fields(value: object, schema: Body, path: str) -> Iterator[str]:
+    """Yield what an object has and its schema has not, and what is missing."""
+    match value:
+        case dict() if "properties" in schema:
+            yield from (f"{path}.{name} is missing" for name in schema.get("required", ()) if name not in value)
+            for name, inner in value.items():
+                if name not in schema["properties"]:
+                    yield f"{path}.{name} is unknown"
+                else:
+                    yield from unknown_fields(inner, schema["properties"][name], f"{path}.{name}")
+        case list():
+            for inner in value:
+                yield from unknown_fields(inner, schema["items"], f"{path}[]")
+        case _ if "enum" in schema and value not in schema["enum"]:
+            yield f"{path} must be one of {schema['enum']}"
+
+
+def test_names_page_is_what_the_names_are() -> None:
+    assert reference.page() == reference.PAGE.read_text(), "run `python docs/reference.py`"
+
+
+def test_name_without_a_meaning_is_noticed() -> None:
+    with pytest.raises(reference.Gap, match="Brandnew"):
+        reference.complete("reasons", {"Brandnew"}, {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        target, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), f"{link} leads nowhere"
+        if anchor:
+            assert anchor in anchors(there), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_page_can_be_read_in_one_sitting(page: Path) -> None:
+    assert len(page.read_text().splitlines()) <= 400
+
+
+def test_every_page_is_linked_from_the_readme_or_a_list() -> None:
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve() for page in PAGES for link in LINK.findall(page.read_text())
+    }
+    assert [shown(page) for page in PAGES if page not in linked and page != ROOT / "README.md"] == []
+
+
+@pytest.mark.parametrize("body", all_of(PAGES, bodies))
+def test_example_is_what_the_definitions_accept(body: Body) -> None:
+    kind = body["kind"]
+    KINDS[kind].from_body(body)
+    schema = schema_of(kind)
+    assert list(unknown_fields(body["spec"], schema["properties"]["spec"], "spec")) == []
+    assert set(body) <= {"apiVersion", "kind", "metadata", "spec"}
+
+
+def test_there_are_examples_of_every_kind() -> None:
+    assert {body["kind"] for page in PAGES for body in bodies(page)} == set(KINDS)
+
+
+@pytest.mark.parametrize("body", all_of(PAGES, bodies))
+def test_expressions_of_examples_compile(body: Body) -> None:
+    spec = body["spec"]
+    for item in (*spec.get("triggers", ()), *spec.get("validation", {}).get("checks", ())):
+        text = item.get("failureCondition") or item.get("successCondition")
+        if text:
+            Expression.compile(text)
+
+
+def test_expressions_of_the_triggers_page_compile() -> None:
+    found = [line for block in blocks(ROOT / "docs" / "triggers.md", "text") for line in block.splitlines()]
+    assert found
+    for line in found:
+        Expression.compile(line)
+
+
+def test_texts_of_requests_are_understood() -> None:
+    page = ROOT / "docs" / "operations.md"
+    found = [line for block in blocks(page, "text") for line in block.splitlines()]
+    assert found
+    for line in found:
+        wish = parse_wish(line)
+        assert not wish.error, line
+        assert wish.incident == "INC-1234", line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_labels_and_annotations_exist(page: Path) -> None:
+    known = reference.keys() | {names.API_VERSION}
+    assert {key.removeprefix("`") for key in KEY.findall(page.read_text())} <= known
+
+
+@pytest.mark.parametrize("command", all_of(PAGES, lambda page: [c for c in commands(page) if c.startswith(HERE)]))
+def test_command_is_understood(command: str) -> None:
+    words = shlex.split(re.split(r"\s[|>]", command)[0], comments=True)
+    parser = plugin.build() if words[0] == "kubectl" else app.build()
+    arguments = words[2:] if words[0] == "kubectl" else words[1:]
+    if arguments[0] == "run":
+        parser, arguments = run.parser(), arguments[1:]  # type: ignore[assignment]  # either kind of parser will do
+    if arguments == ["--version"]:
+        with suppress(SystemExit):
+            parser.parse_args(arguments)
+        return
+    parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_make_targets_and_files_exist(page: Path) -> None:
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|\$ )make ([a-z0-9]+)", text)) <= targets
+    paths = re.findall(r"`((?:charts|crds|demo|deploy|docs|examples|operator|tests)/[\w./-]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_settings_are_all_documented() -> None:
+    text = (ROOT / "docs" / "install.md").read_text()
+    assert [name for name in NAMES.values() if f"`{name}`" not in text] == []
+    flags = {flag for action in run.parser()._actions for flag in action.option_strings if flag.startswith("--")}  # noqa: SLF001  argparse shows its options nowhere else
+    told = flags - {"--help", "--kubeconfig", "--log-level"}
+    assert [flag for flag in sorted(told) if f"`{flag}`" not in text] == []
+
+
+def test_undeclared_trigger_has_its_name() -> None:
+    assert f"`{INTEGRITY}`" in (ROOT / "docs" / "triggers.md").read_text()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_field_of_a_spec_is_on_its_page(kind: str) -> None:
+    text = (ROOT / "docs" / f"{kind.lower()}.md").read_text()
+    spec = schema_of(kind)["properties"]["spec"]["properties"]
+    assert [name for name in spec if name not in text] == []
