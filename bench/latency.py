@@ -1,0 +1,230 @@
+"""How long from `kubectl annotate` to a patched workload: emergencies one after another, on a real API server.
+
+The clock starts when the annotation is sent and stops when a watch on Deployments shows the pod template of the
+known-good snapshot. In between the operator records the intent, takes the lock, chooses and switches; nothing is
+skipped. Beside it, from the same run: the round trip of the annotation's own PATCH, which no operator can beat.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, it finds its neighbours too
+
+from bench.common import (
+    Operator,
+    circumstances,
+    deployment,
+    operator,
+    percentile,
+    show,
+    snapshot,
+    to_stderr,
+    workload,
+)
+from lastgood.kube.client import Client
+from lastgood.kube.connection import Connection
+from lastgood.kube.resources import DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
+from tests.cluster import Cluster, running
+
+Body = dict[str, Any]
+NAMESPACE: Final = "bench"
+NAMESPACES: Final = Resource(group="", version="v1", plural="namespaces", kind="Namespace")
+STAMP: Final = "lastgood.dev/snapshot"
+AT_ONCE: Final = 8
+PATIENCE: Final = 300.0
+MEANING: Final = {
+    "p50_ms": "annotation sent -> workload patched, median",
+    "p99_ms": "the same, 99th percentile",
+    "max_ms": "the same, the slowest",
+    "patch_p50_ms": "baseline: round trip of the annotation's PATCH, median",
+    "patch_p99_ms": "the same, 99th percentile",
+    "count": "emergency rollbacks, one after another",
+    "succeeded": "of them, by their records",
+    "cpu_ms_each": "processor time of the operator for a whole rollback",
+    "rss_mb": "resident memory of the operator afterwards",
+    "load_before": "load average of the machine before the run",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print; 1 if a rollback did not succeed."""
+    arguments = parser().parse_args(argv)
+    before = circumstances()
+    with running(pods=arguments.replicas > 0, progress=to_stderr) as cluster, tempfile.TemporaryDirectory() as folder:
+        cluster.kubectl("apply", "--server-side", "-f", str(Path(__file__).parents[1] / "crds"))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        figures = asyncio.run(measure(cluster, Path(folder), arguments))
+    show({**figures, **before}, as_json=arguments.json, title="Emergency rollback, latency", meaning=MEANING)
+    return 0 if figures["succeeded"] == figures["count"] else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
+    found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    found.add_argument("--json", action="store_true", help="print one JSON object")
+    found.add_argument("--count", type=int, default=200, metavar="N", help="how many ModelDeployments (200)")
+    found.add_argument("--replicas", type=int, default=0, metavar="N", help="pods of each workload, by kwok (0)")
+    found.add_argument("--profile", metavar="FILE", help="write a cProfile of the operator here")
+    return found
+
+
+async def measure(cluster: Cluster, folder: Path, arguments: argparse.Namespace) -> dict[str, float | str]:
+    """Set everything up, measure, and return the figures."""
+    models = [f"model-{number}" for number in range(arguments.count)]
+    connection = await Connection.open(str(cluster.kubeconfig))
+    client = Client(connection)
+    await client.create(NAMESPACES, None, {"metadata": {"name": NAMESPACE}})
+    with operator(cluster, NAMESPACE, folder, profile=arguments.profile) as process:
+        await prepare(client, folder, models, arguments.replicas)
+        used = process.cpu_seconds
+        async with watching(client) as seen:
+            times = [await emergency(client, seen, model) for model in models]
+        outcomes = await ended(client, len(models))
+        figures = summary(times, outcomes, process, used)
+    await connection.close()
+    return figures
+
+
+def summary(times: list["Times"], outcomes: list[str], process: Operator, used: float) -> dict[str, float | str]:
+    """Return the figures, in milliseconds."""
+    switched = [one.switched * 1000 for one in times]
+    patched = [one.patched * 1000 for one in times]
+    return {
+        "p50_ms": round(percentile(switched, 0.50), 2),
+        "p99_ms": round(percentile(switched, 0.99), 2),
+        "max_ms": round(max(switched), 2),
+        "patch_p50_ms": round(percentile(patched, 0.50), 2),
+        "patch_p99_ms": round(percentile(patched, 0.99), 2),
+        "count": len(times),
+        "succeeded": outcomes.count("Succeeded"),
+        "cpu_ms_each": round((process.cpu_seconds - used) * 1000 / len(times), 1),
+        "rss_mb": round(process.resident_mb, 1),
+    }
+
+
+async def prepare(client: Client, store: Path, models: list[str], replicas: int) -> None:
+    """Bring every model to v2, with a v1 that was verified before; return when nothing is left to do."""
+    to_stderr(f"making {len(models)} served models")
+    await gathered(client.create(SNAPSHOTS, NAMESPACE, snapshot(store, model, 1)) for model in models)
+    await until_all(client, SNAPSHOTS, verified, len(models), "v1 is verified")
+    await gathered(client.create(SNAPSHOTS, NAMESPACE, snapshot(store, model, 2)) for model in models)
+    await gathered(client.create(WORKLOADS, NAMESPACE, workload(model, replicas=replicas)) for model in models)
+    rollback = {"knownGood": {"soak": "0s"}}
+    await gathered(client.create(DEPLOYMENTS, NAMESPACE, deployment(model, 2, rollback=rollback)) for model in models)
+    await until_all(client, DEPLOYMENTS, serves, len(models), "v2 serves")
+    await asyncio.sleep(3)  # Events are written later than what they tell of
+
+
+async def gathered(work: Any) -> None:  # noqa: ANN401  # an iterable of coroutines
+    """Await all of them, a few at a time."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: Any) -> None:  # noqa: ANN401  # a coroutine
+        async with limit:
+            await item
+
+    await asyncio.gather(*(one(item) for item in work))
+
+
+async def until_all(client: Client, resource: Resource, true: Any, count: int, what: str) -> None:  # noqa: ANN401  # a predicate on bodies
+    """Wait until it is true of so many objects."""
+    end = time.monotonic() + PATIENCE
+    while (found := len([body for body in (await client.list(resource, NAMESPACE))[0] if true(body)])) < count:
+        if time.monotonic() > end:
+            raise SystemExit(f"{what}: {found} of {count} after {PATIENCE:g} s")
+        await asyncio.sleep(0.5)
+
+
+def verified(body: Body) -> bool:
+    """Tell whether a snapshot is verified."""
+    return is_true(body, "Verified")
+
+
+def serves(body: Body) -> bool:
+    """Tell whether v2 serves and the operator has nothing more to do."""
+    history = body.get("status", {}).get("history") or [{}]
+    return is_true(body, "Ready") and bool(history[-1].get("soakedAt"))
+
+
+def is_true(body: Body, type_: str) -> bool:
+    """Tell whether a condition is True."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return any(item["type"] == type_ and item["status"] == "True" for item in conditions)
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """When each workload was first seen with its known-good snapshot."""
+
+    times: dict[str, float] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def when(self, model: str) -> float:
+        """Wait for it."""
+        async with asyncio.timeout(30):
+            while model not in self.times:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.times[model]
+
+
+@asynccontextmanager
+async def watching(client: Client) -> AsyncIterator[Seen]:
+    """Watch the workloads for as long as the block."""
+    seen = Seen()
+    _, version = await client.list(WORKLOADS, NAMESPACE)
+    task = asyncio.create_task(watch(client, version, seen))
+    yield seen
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def watch(client: Client, version: str, seen: Seen) -> None:
+    """Note the time of every switch to v1."""
+    async for event in client.watch(WORKLOADS, NAMESPACE, field_selector="", resource_version=version):
+        now, body = time.perf_counter(), event["object"]
+        annotations = body["spec"]["template"]["metadata"].get("annotations") or {} if "spec" in body else {}
+        if annotations.get(STAMP, "").endswith("-v1"):
+            seen.times.setdefault(body["metadata"]["name"], now)
+            seen.changed.set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """One emergency, in seconds."""
+
+    patched: float
+    switched: float
+
+
+async def emergency(client: Client, seen: Seen, model: str) -> Times:
+    """Annotate one ModelDeployment and wait until its workload is switched."""
+    text = f"INC-{int(time.time())}: backdoor in {model}-v2"
+    body = {"metadata": {"annotations": {"lastgood.dev/emergency-rollback": text}}}
+    began = time.perf_counter()
+    await client.patch(DEPLOYMENTS, NAMESPACE, model, body)
+    patched = time.perf_counter() - began
+    return Times(patched=patched, switched=await seen.when(model) - began)
+
+
+async def ended(client: Client, count: int) -> list[str]:
+    """Wait for the outcomes of all records, and return them."""
+
+    def is_ended(body: Body) -> bool:
+        return "outcome" in body.get("status", {})
+
+    await until_all(client, ROLLBACKS, is_ended, count, "rollbacks have ended")
+    return [str(body["status"]["outcome"]) for body in (await client.list(ROLLBACKS, NAMESPACE))[0]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
