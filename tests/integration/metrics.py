@@ -43,7 +43,7 @@ def metrics() -> Iterator[Metrics]:
     """Serve until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # the name is http.server's
+        def do_GET(self) -> None:  # the name is of http.server
             path = self.path.strip("/")
             found.asked[path] = found.asked.get(path, 0) + 1
             if path.startswith("slow"):
@@ -58,7 +58,7 @@ def metrics() -> Iterator[Metrics]:
             except ConnectionError:
                 pass  # whoever asked has heard enough
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is http.server's
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is of http.server
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

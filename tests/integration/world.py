@@ -234,6 +234,20 @@ class World:
         entries = self.get("deployment", "digits-server")["metadata"]["managedFields"]
         return {entry["manager"] for entry in entries if not entry.get("subresource")}
 
+    def writes(self) -> tuple[Body, ...]:
+        """Return the audit events of each time that the operator changed the workload, in order."""
+        made: dict[int, Body] = {}
+        for event in self.cluster.audit():
+            about = event.get("objectRef", {})
+            if (about.get("namespace"), about.get("resource")) != (self.namespace, "deployments") or event[
+                "verb"
+            ] != "patch":
+                continue
+            answer = event.get("responseObject", {})
+            if "fieldManager=lastgood" in event["requestURI"] and answer.get("kind") == "Deployment":
+                made.setdefault(answer["metadata"]["generation"], event)
+        return tuple(made.values())
+
     def trigger(self, name: str) -> Body:
         """Return what the status says of a trigger, or nothing."""
         return dict(next((item for item in self.status().get("triggers", []) if item["name"] == name), {}))
