@@ -92,7 +92,12 @@ def forward(observed: Observed) -> Step | None:
     refusal = next((found for rule in REFUSALS if (found := rule(observed, snapshot))), None)
     if refusal:
         return Step(reason=refusal[0], message=refusal[1], tell=Tell.WARNING)
-    return _found(observed, snapshot) or _conflict(observed) or _verified(observed, snapshot) or _switch(snapshot)
+    return (
+        _found(observed, snapshot)
+        or _conflict(observed)
+        or _verified(observed, snapshot)
+        or _switch(observed, snapshot)
+    )
 
 
 def held(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
@@ -228,12 +233,14 @@ def _verified(observed: Observed, snapshot: ModelSnapshot) -> Step | None:
     return Step(reason=Reason.NOT_VERIFIED, message=f"{snapshot.name}: {fresh.message}", after=30.0)
 
 
-def _switch(snapshot: ModelSnapshot) -> Step:
+def _switch(observed: Observed, snapshot: ModelSnapshot) -> Step:
+    """Switch; a conflict that does not stop us is told all the same, or Git will write the field again."""
+    conflict = conflict_message(observed)
     return Step(
         reason=Reason.DEPLOYING,
-        message=f"deploying {snapshot.name}",
+        message=f"deploying {snapshot.name}" + (f"; {conflict}" if conflict else ""),
         action=Switch(snapshot=snapshot),
-        tell=Tell.INFO,
+        tell=Tell.WARNING if conflict else Tell.INFO,
     )
 
 
