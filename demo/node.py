@@ -90,11 +90,11 @@ def logs(cluster: Cluster) -> str:
 
 
 def clear(cluster: Cluster) -> None:
-    """Stop every pod before the folder that they mount goes away."""
-    gone = ("--ignore-not-found", "--wait=false")
-    cluster.kubectl("delete", "namespace", "digits", *gone, check=False)
+    """Stop every pod before the folder that they mount goes away; the rest may go in its own time."""
+    later = ("--ignore-not-found", "--wait=false")
+    cluster.kubectl("delete", "deployment", "--all", "-n", "digits", *later, check=False)
     cluster.helm("uninstall", "lastgood", f"--namespace={OPERATOR_NAMESPACE}", check=False)
-    cluster.kubectl("delete", "namespace", OPERATOR_NAMESPACE, *gone, check=False)
     for namespace in ("digits", OPERATOR_NAMESPACE):
-        cluster.kubectl("wait", "--for=delete", f"namespace/{namespace}", "--timeout=90s", check=False, timeout=120)
-    cluster.kubectl("delete", "persistentvolume", *VOLUMES, "--ignore-not-found", check=False, timeout=120)
+        cluster.kubectl("wait", "--for=delete", "pod", "--all", "-n", namespace, "--timeout=45s", check=False)
+    cluster.kubectl("delete", "namespace", "digits", OPERATOR_NAMESPACE, *later, check=False)
+    cluster.kubectl("delete", "persistentvolume", *VOLUMES, *later, check=False)

@@ -120,8 +120,8 @@ def emergency(world: World, tell: Callable[[Moment], None]) -> Scene:
     scene.say("annotated", typed, at=scene.damage)
     settle(scene, alert="Unvalidated")
     quarantined = world.condition("modelsnapshots", snapshot("1"), "Quarantined")
-    note = world.get("modelsnapshots", snapshot("1"))["status"].get("quarantine") or {}
-    scene.say("quarantined", f"v1, for {note.get('incident')}, asked for by {note.get('by')}")
+    spec = scene.record["spec"]
+    scene.say("quarantined", f"v1, in this namespace; incident {spec.get('incident')}")
     scene.expect("v1 is quarantined", true=quarantined.get("status") == "True")
     world.metrics_down(down=False)
     return end_without_failures(scene)

@@ -136,6 +136,8 @@ class Service:
 class Handler(BaseHTTPRequestHandler):
     """HTTP/1.0 on purpose: a connection for each request, so that two pods share the traffic."""
 
+    timeout = 2.0  # seconds without a byte: a caller that vanished must not keep a pod from stopping
+
     def __init__(self, service: Service, *args: Any) -> None:  # noqa: ANN401  what the base class hands on
         self.service = service
         super().__init__(*args)
@@ -218,8 +220,10 @@ def main() -> None:
         print(f"serving {service.model.version if service.model else 'no model yet'}", flush=True)
         stop.wait()
         service.draining.set()
+        print("draining", flush=True)
         time.sleep(float(os.environ.get("DRAIN_SECONDS", "3")) if service.model else 0)
         server.shutdown()
+    print("stopped", flush=True)
 
 
 if __name__ == "__main__":
