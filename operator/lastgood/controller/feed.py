@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import random
-from collections.abc import Iterable
 from typing import Any, Final
 
 from lastgood.api.names import OPT_IN_LABEL
@@ -46,10 +45,17 @@ class Feed:
         else:
             self._cache.put(kind, body)
 
-    def wake_all(self, kinds: Iterable[Kind] = (Kind.SNAPSHOT, Kind.DEPLOYMENT)) -> None:
-        """Ask for a pass of everything: something changed that concerns all."""
-        for key in self._cache.keys(kinds):
-            self._queue.add(key)
+    def quarantine_changed(self, digests: frozenset[str] | None) -> None:
+        """Ask for a pass of whatever has one of these digests; None is any digest, and so of everything.
+
+        One emergency quarantines one digest: to look at thousands of objects for it would delay the next emergency.
+        """
+        for key in self._cache.keys((Kind.SNAPSHOT, Kind.DEPLOYMENT)):
+            body = self._cache.get(key)
+            if digests is None:
+                self._queue.add(key)
+            elif body is not None and digest_of(key.kind, body) in digests:
+                self._wake(key.kind, body)
 
     async def fill(self) -> None:
         """List everything, however long it takes until the API server answers; then the cache is complete."""
@@ -151,6 +157,11 @@ class Feed:
                 return [own, *(key_of(Kind.DEPLOYMENT, user) for user in users)]
             case Kind.ROLLBACK | Kind.WORKLOAD:
                 return [Key(Kind.DEPLOYMENT, own.namespace, name)] if name else []
+
+
+def digest_of(kind: Kind, body: Body) -> str:
+    """Return the digest that a snapshot declares, or that a ModelDeployment serves."""
+    return str((body.get("spec" if kind is Kind.SNAPSHOT else "status") or {}).get("digest", ""))
 
 
 def explained(error: ApiError) -> str:

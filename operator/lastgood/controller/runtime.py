@@ -73,7 +73,9 @@ class Runtime:
         self._queue.pause()
         self._feed = Feed(client, self._cache, self._queue, namespaces=settings.namespaces)
         self._host = Host(connection, self._feed, namespaces=settings.namespaces)
-        self._quarantine = Quarantine(client, namespace=settings.operator_namespace, on_change=self._feed.wake_all)
+        self._quarantine = Quarantine(
+            client, namespace=settings.operator_namespace, on_change=self._feed.quarantine_changed
+        )
         self._audit = Audit(client, instance=settings.identity)
         self._health = Health(alive=self._alive, ready=self._ready)
         self._reconciler = make(

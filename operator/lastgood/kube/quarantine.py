@@ -10,10 +10,13 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from lastgood.api.names import QUARANTINE_CONFIG_MAP
 from lastgood.kube import redact
+from lastgood.kube.cache import version_of
 from lastgood.kube.client import Client
 from lastgood.kube.problems import AlreadyExistsError, ApiError, ExpiredError, NotFoundError, UnavailableError
 from lastgood.kube.resources import CONFIGMAPS
@@ -30,15 +33,27 @@ WARNINGS: Final = 100
 Entries = dict[str, dict[str, str]]  # namespace (or EVERYWHERE) -> digest -> why
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One quarantined digest; `scope` is a namespace or EVERYWHERE."""
+
+    scope: str
+    digest: str
+    why: str
+
+
 class Quarantine:
-    """What the ConfigMap says; until it has been read nothing is known, and nothing may be chosen."""
+    """What the ConfigMap says; until it has been read nothing is known, and nothing may be chosen.
+
+    `on_change` hears which digests are quarantined otherwise than before; None is any of them.
+    """
 
     def __init__(
         self,
         client: Client,
         *,
         namespace: str,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[frozenset[str] | None], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -46,6 +61,7 @@ class Quarantine:
         self._on_change = on_change
         self._clock = clock
         self._entries: Entries = {}
+        self._version: int | None = None
         self._contact = float("-inf")
         self._warned: set[str] = set()
 
@@ -118,20 +134,30 @@ class Quarantine:
 
     def _learn(self, body: dict[str, Any] | None) -> None:
         first, self._contact = not self.synced, self._clock()
-        entries = self._parse((body or {}).get("data") or {})
-        if first or entries != self._entries:
-            self._entries = entries
-            self._on_change()
+        before = self._entries
+        if self._is_news(body):
+            self._entries = self._parse((body or {}).get("data") or {})
+        if first:
+            self._on_change(None)
+        elif self._entries != before:
+            self._on_change(_changed(before, self._entries))
+
+    def _is_news(self, body: dict[str, Any] | None) -> bool:
+        """The watch brings what our own write has told us already, and may bring what was before it."""
+        known, version = self._version, version_of(body) if body else None
+        if known is not None and version is not None and version <= known:
+            return False
+        self._version = version
+        return True
 
     def _parse(self, data: Mapping[str, Any]) -> Entries:
         entries: Entries = {}
         for key, why in data.items():
-            match = KEY.fullmatch(key)
-            if match is None:
+            entry = parsed(key, str(why))
+            if entry is None:
                 self._warn(key)
                 continue
-            scope = entries.setdefault(match["namespace"] or EVERYWHERE, {})
-            scope[f"sha256:{match['hex']}"] = redact.line(str(why)) or "no reason given"
+            entries.setdefault(entry.scope, {})[entry.digest] = entry.why
         return entries
 
     def _warn(self, key: str) -> None:
@@ -147,6 +173,22 @@ class Quarantine:
             return await self._client.create(CONFIGMAPS, self._namespace, body)
         except AlreadyExistsError as error:
             raise UnavailableError(status=409, reason="AlreadyExists", message=str(error)) from error
+
+
+@lru_cache(maxsize=8192)
+def parsed(key: str, why: str) -> Entry | None:
+    """Return what one key says, or None if it says nothing; each change brings all the old ones again."""
+    match = KEY.fullmatch(key)
+    if match is None:
+        return None
+    digest, reason = f"sha256:{match['hex']}", redact.line(why) or "no reason given"
+    return Entry(scope=match["namespace"] or EVERYWHERE, digest=digest, why=reason)
+
+
+def _changed(before: Entries, after: Entries) -> frozenset[str]:
+    """Return the digests of which two readings say different things."""
+    different = [before.get(scope, {}).items() ^ after.get(scope, {}).items() for scope in before.keys() | after.keys()]
+    return frozenset(digest for pairs in different for digest, _ in pairs)
 
 
 def key_of(namespace: str | None, digest: str) -> str:

@@ -18,7 +18,7 @@ class World:
     def __init__(self, **data: str) -> None:
         self.now = 1000.0
         self.server = Server()
-        self.changes = 0
+        self.changes: list[frozenset[str] | None] = []
         if data:
             self.write(data)
         self.quarantine = Quarantine(
@@ -28,8 +28,8 @@ class World:
             clock=lambda: self.now,
         )
 
-    def changed(self) -> None:
-        self.changes += 1
+    def changed(self, digests: frozenset[str] | None) -> None:
+        self.changes.append(digests)
 
     def write(self, data: dict[str, str]) -> None:
         body = {"metadata": {"name": QUARANTINE_CONFIG_MAP, "namespace": "ops"}, "data": data}
@@ -110,7 +110,7 @@ async def test_adding_creates_the_config_map_and_then_adds_to_it() -> None:
     assert json.loads(world.data()[key(BAD)]) == {"by": "ana", "incident": "INC-1"}
     assert set(world.data()) == {key(BAD), key(WORSE, "ml")}
     assert set(world.quarantine.entries("ml")) == {BAD, WORSE}
-    assert world.changes == 2
+    assert world.changes == [None, frozenset({WORSE})]
 
 
 async def test_adding_again_keeps_the_first_reason_and_writes_nothing() -> None:
@@ -135,4 +135,21 @@ async def test_a_change_is_told_and_a_repetition_is_not() -> None:
     for _ in range(3):
         await world.quarantine.refresh()
         events.append({})
-    assert world.changes == 1
+    assert world.changes == [None]
+
+
+async def test_a_change_names_the_digests_that_it_is_about() -> None:
+    world = World(**{key(BAD): "INC-1", key(WORSE, "ml"): "INC-2"})
+    await world.quarantine.refresh()
+    world.write({key(BAD): "INC-1"})
+    await world.quarantine.refresh()
+    assert world.changes == [None, frozenset({WORSE})]
+
+
+async def test_an_old_event_that_comes_late_takes_nothing_back() -> None:
+    world = World(**{key(BAD): "INC-1"})
+    await world.quarantine.refresh()
+    late = json.loads(json.dumps(world.server.objects["configmaps", "ops", QUARANTINE_CONFIG_MAP]))
+    await world.quarantine.add("ml", WORSE, {"by": "ben"})
+    world.quarantine._see({"type": "MODIFIED", "object": late})  # noqa: SLF001  # as the watch does
+    assert set(world.quarantine.entries("ml")) == {BAD, WORSE}
