@@ -40,8 +40,8 @@ def finished(observed: ObservedSnapshot) -> Step | None:
     last = snapshot.status.verification
     if checked is None or checked.digest != snapshot.digest:
         return None
-    if last is not None and last.time is not None and last.time >= checked.at:
-        return None
+    if last is not None and last.time is not None and checked.at <= last.time <= observed.now:
+        return None  # a time to come is not ours: whoever wrote it must not keep what was found from being told
     tell = Tell.ALERT if checked.reason == Reason.DIGEST_MISMATCH else Tell.INFO
     if last is not None and last.reason == checked.reason:
         tell = Tell.NOBODY
@@ -146,6 +146,8 @@ def due(observed: ObservedSnapshot) -> Step | None:
     """It was never verified, or not for the interval."""
     last = observed.snapshot.status.verification
     rest = (last.next_time - observed.now).total_seconds() if last and last.next_time else 0.0
+    if rest > observed.interval.total_seconds():
+        rest = 0.0  # later than we ever say: the interval was shortened, or the status forged
     wait = Step(reason=Reason.PENDING, message="waiting for the next verification", after=max(rest, 0.0))
     if observed.verifying or rest > 0:
         return wait if rest > 0 else None
