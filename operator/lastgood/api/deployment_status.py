@@ -11,7 +11,7 @@ from lastgood.api.names import Digest, RecordName, SnapshotName
 
 MAX_HISTORY = 50
 MAX_LEFT = 64
-MAX_ROLLBACKS = 20
+MAX_ROLLBACKS = 60  # as many as spec.rollback.maxPerHour may allow: they are counted here
 MAX_HANDLED = 16
 
 
@@ -207,13 +207,13 @@ class DeploymentStatus:
 
 
 def _active(fields: Fields) -> Active | None:
-    if not fields.has("name"):
+    if not fields.text("name"):
         return None
     return Active(name=RecordName(fields.text("name")), since=fields.time("since"), spec=fields.child("spec").value)
 
 
 def _held(fields: Fields) -> Held | None:
-    if not fields.has("snapshot"):
+    if not fields.text("snapshot"):
         return None
     return Held(
         snapshot=SnapshotName(fields.text("snapshot")),

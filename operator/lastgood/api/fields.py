@@ -1,7 +1,9 @@
 """Reading decoded JSON: every field is bounded, parsed once, and refused with a sentence that names it."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +13,9 @@ from lastgood.errors import InvalidSpecError
 MAX_TEXT = 2048
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LAST_YEAR = 9000
+_LONGEST = 366 * 24 * 3600.0
+"""A time and a duration can be added, whoever wrote them: what cannot stand for either is refused."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Fields:
         """Return a number."""
         value = self.value.get(name, default)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            with suppress(OverflowError):
+                if math.isfinite(value):
+                    return float(value)
         self.bad(name, "a number")
         return default
 
@@ -133,10 +140,10 @@ def parse_time(value: str) -> datetime:
     """Return an aware UTC time from RFC 3339 text.
 
     Raises:
-        ValueError: if the text is no time or has no offset.
+        ValueError: if the text is no time, has no offset, or lies beyond all calendars.
     """
     time = datetime.fromisoformat(value)
-    if time.tzinfo is None:
+    if time.tzinfo is None or not 1 < time.year <= _LAST_YEAR:
         raise ValueError(value)
     return time.astimezone(UTC)
 
@@ -150,12 +157,15 @@ def parse_duration(value: str) -> timedelta:
     """Return a duration from text such as `1h30m`, as Go writes it.
 
     Raises:
-        ValueError: if the text is no duration.
+        ValueError: if the text is no duration, or longer than a year.
     """
     parts = _DURATION.findall(value)
     if not parts or "".join(number + unit for number, unit in parts) != value:
         raise ValueError(value)
-    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError(value)
+    return timedelta(seconds=seconds)
 
 
 def compact(body: Mapping[str, Any]) -> dict[str, Any]:

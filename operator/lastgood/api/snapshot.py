@@ -68,6 +68,11 @@ class QuarantineMark:
     incident: str = ""
     since: datetime | None = None
 
+    @property
+    def told(self) -> str:
+        """Why, with the incident number said once."""
+        return self.reason if self.incident in self.reason else f"{self.incident}: {self.reason}"
+
     def as_body(self) -> dict[str, Any]:
         """Return it as the API server stores it."""
         return {

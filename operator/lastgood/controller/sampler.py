@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from lastgood.api.deployment import Check, ModelDeployment, Trigger, WorkloadSource
+from lastgood.api.names import DIGEST_STAMP
 from lastgood.api.signal import Sample, Verdict
 from lastgood.core.faults import workload_sample
 from lastgood.core.state import Observed
@@ -106,7 +107,7 @@ class Sampler:
         if not selector:
             return None
         pods, _ = await self._client.list(PODS, workload.meta.namespace, label_selector=selector)
-        return crash_looping(pods)
+        return crash_looping([pod for pod in pods if _is_of(pod, workload)])
 
     async def _validate(self, key: Key, check: Check, watch: Watch) -> None:
         record = watch.record
@@ -134,3 +135,9 @@ class Sampler:
 
 def _silent(error: str, *, invalid: bool = False) -> Sample:
     return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512], invalid=invalid)
+
+
+def _is_of(pod: Mapping[str, Any], workload: Workload) -> bool:
+    """Tell whether a pod is of the template as it is now: old ones that crash say nothing about what serves."""
+    annotations = pod["metadata"].get("annotations") or {}
+    return bool(annotations.get(DIGEST_STAMP) == workload.template_annotations.get(DIGEST_STAMP))

@@ -90,7 +90,13 @@ class Verifier:
             )
 
     def _unreadable(self, snapshot: ModelSnapshot, message: str) -> Checked:
-        return Checked(digest=snapshot.digest, reason=Reason.UNREADABLE, at=self._memory.now(), message=message)
+        return Checked(
+            uid=snapshot.meta.uid,
+            digest=snapshot.digest,
+            reason=Reason.UNREADABLE,
+            at=self._memory.now(),
+            message=message,
+        )
 
     async def close(self) -> None:
         """Stop what runs: a verification that is cut off has found nothing."""
@@ -103,6 +109,7 @@ class Verifier:
 
 def _checked(memory: Memory, snapshot: ModelSnapshot, result: verify.Result) -> Checked:
     return Checked(
+        uid=snapshot.meta.uid,
         digest=snapshot.digest,
         reason=Reason(result.verdict),
         at=memory.now(),

@@ -19,8 +19,8 @@ def pause(count: int) -> timedelta:
 def reassert(observed: Observed, serving: ModelSnapshot) -> Step | None:
     """Write back what should serve. It is verified first: a rule of its own is no way around that one."""
     workload = observed.workload
-    if workload is None or workload_problem(observed.deployment, workload):
-        return None
+    if workload is None or workload_problem(observed.deployment, workload) or not observed.complete:
+        return None  # half a list does not know what is quarantined
     if carries(workload, observed.deployment.bindings, serving) or quarantine_reason(observed, serving):
         return None
     message = f"something else wrote a bound field; it is set to {serving.name} again"

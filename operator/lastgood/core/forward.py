@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from lastgood.api.deployment import EnvBinding, ImageBinding
 from lastgood.api.fields import Fields
-from lastgood.api.names import FIELD_MANAGER, RESUME, Digest, Reason, Type
-from lastgood.api.rollback import RollbackSpec
+from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, RESUME, Digest, Reason, Severity, Type
+from lastgood.api.rollback import FiredTrigger, RollbackSpec
 from lastgood.api.snapshot import ModelSnapshot, PvcSource
-from lastgood.core.closing import begin, continuation_of
+from lastgood.core.closing import begin, continuation_of, is_bad_copy
 from lastgood.core.drift import reassert
 from lastgood.core.requests import base_spec, mark_handled, open_record, pending
 from lastgood.core.selection import quarantine_reason
 from lastgood.core.state import Observed, Step, Switch, Tell, UpdateDeployment, Verify
+from lastgood.core.words import INTEGRITY
 from lastgood.core.workload import Problem, carries, conflicts, render, workload_problem
 
 Refusal = Callable[[Observed, ModelSnapshot], Problem | None]
@@ -43,19 +44,27 @@ def continued(observed: Observed) -> Step | None:
     if before is None:
         return None
     fields = Fields(before, strict=False)
-    first, name = RollbackSpec.from_fields(fields.child("spec")), fields.text("record")
+    first = RollbackSpec.from_fields(fields.child("spec"))
+    name, message = fields.text("record"), fields.text("message")
     spec = base_spec(
         observed,
-        reason=continuation_of(name, fields.text("message")),  # type: ignore[arg-type]  # read back from our own status
+        reason=continuation_of(name, message),  # type: ignore[arg-type]  # read back from our own status
         before=first.before,
         incident=first.incident,
         emergency=first.emergency,
         automatic=first.automatic,
         requested_by=first.requested_by,
-        trigger=first.trigger,
+        trigger=_cause(first, fields.text("reason"), message),
         continues=name,
     )
     return open_record(observed, spec, Reason.CONTINUED, spec.reason)
+
+
+def _cause(first: RollbackSpec, reason: str, message: str) -> FiredTrigger | None:
+    """A wrong copy says nothing about its digest, nor about the digest of a target that failed in its place."""
+    if reason == Reason.DIGEST_MISMATCH:
+        return FiredTrigger(name=INTEGRITY, severity=Severity.CRITICAL, value=message[:256], condition=reason)
+    return None if is_bad_copy(first) else first.trigger
 
 
 def released(observed: Observed) -> Step | None:
@@ -83,8 +92,6 @@ def forward(observed: Observed) -> Step | None:
         return None
     if status.snapshot == deployment.snapshot:
         return None
-    if deployment.suspend:
-        return Step(reason=Reason.SUSPENDED, message="spec.suspend is true: nothing new is deployed")
     snapshot = observed.snapshot(deployment.snapshot)
     if snapshot is None:
         message = f"spec.snapshot: there is no ModelSnapshot {deployment.snapshot!r} in this namespace"
@@ -94,6 +101,7 @@ def forward(observed: Observed) -> Step | None:
         return Step(reason=refusal[0], message=refusal[1], tell=Tell.WARNING)
     return (
         _found(observed, snapshot)
+        or _suspended(observed)
         or _conflict(observed)
         or _verified(observed, snapshot)
         or _switch(observed, snapshot)
@@ -175,13 +183,21 @@ def _found(observed: Observed, snapshot: ModelSnapshot) -> Step | None:
     status = observed.deployment.status
     facts = begin(status, snapshot.name, Digest(snapshot.digest), observed.now, "forward")
     facts = replace(facts, placement=status.placement + 1)
+    ours = DIGEST_STAMP in workload.template_annotations
     return Step(
-        reason=Reason.DEPLOYED,
-        message=f"the workload serves {snapshot.name}",
+        reason=Reason.DEPLOYED if ours else Reason.ADOPTED,
+        message=f"the workload serves {snapshot.name}" + ("" if ours else ", and did before: it is not restarted"),
         action=UpdateDeployment(status=facts),
         facts=facts,
         tell=Tell.INFO,
     )
+
+
+def _suspended(observed: Observed) -> Step | None:
+    """What the workload carries already is a fact all the same, and not to be undone as drift."""
+    if not observed.deployment.suspend:
+        return None
+    return Step(reason=Reason.SUSPENDED, message="spec.suspend is true: nothing new is deployed")
 
 
 def _conflict(observed: Observed) -> Step | None:

@@ -15,6 +15,8 @@ from lastgood.core.state import Observed, Step, Tally
 from lastgood.core.triggers import fired, question_of, verdict
 from lastgood.core.workload import carries, conflicts, workload_problem
 
+_MOMENTS = (Reason.SOAKED, Reason.DEPLOYED, Reason.ADOPTED)
+"""What has just happened is no state."""
 _LASTING = (Reason.RATE_LIMITED, Reason.SUSPENDED, Reason.NO_KNOWN_GOOD)
 """What only a person can change."""
 
@@ -106,10 +108,14 @@ Row = tuple[Type, bool | None, Reason | str, str]
 
 
 def _ready(observed: Observed, step: Step) -> Row:
-    ready = step.reason in (Reason.SERVING, Reason.SOAKED) and serves(observed)
-    if step.reason == Reason.SOAKED:  # a moment, and no state
-        return Type.READY, ready, Reason.SERVING, f"{observed.deployment.status.snapshot} serves"
-    return Type.READY, ready, step.reason, step.message
+    status = observed.deployment.status
+    if step.reason not in (Reason.SERVING, *_MOMENTS) or not status.snapshot:
+        return Type.READY, False, step.reason, step.message
+    if serves(observed):
+        return Type.READY, True, Reason.SERVING, f"{status.snapshot} serves"
+    if status.available_at:
+        return Type.READY, False, Reason.UNAVAILABLE, f"not every pod serves {status.snapshot}"
+    return Type.READY, False, Reason.DEPLOYING, f"the pods of {status.snapshot} are starting"
 
 
 def _healthy(observed: Observed) -> Row:

@@ -18,6 +18,7 @@ _INCIDENT = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,31}-[A-Za-z0-9_-]{0,94}\d)\s*
 MAX_TEXT = 1024
 MAX_HANDLED = 16
 _SALTS = 32
+_REMEMBERED = 16  # placements back in which a record that still waits may have got its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +179,9 @@ def _all_current(observed: Observed) -> Iterator[Request]:
 def made_for(observed: Observed, record: ModelRollback) -> str:
     """Return the key of the annotation that a record of ours was made for, or nothing."""
     placement = observed.deployment.status.placement
-    # An emergency's record may have been named before the rollback that it superseded was closed.
-    if record.name not in {*record_names(observed), *record_names(observed, placement - 1)}:
+    # An emergency's record may have been named before the rollbacks were closed that it waited for.
+    recent = range(max(0, placement - _REMEMBERED), placement + 1)
+    if not any(record.name in record_names(observed, number) for number in recent):
         return ""
     for request in pending(observed):
         wish = spec_of(observed, request)
@@ -191,20 +193,27 @@ def made_for(observed: Observed, record: ModelRollback) -> str:
 
 def waiting_records(observed: Observed) -> list[ModelRollback]:
     """Return the records without an outcome that do not hold the lock, emergencies first, then by age."""
+    waiting = [record for record in _without_outcome(observed) if not _is_of_another(observed, record)]
+    return sorted(waiting, key=lambda record: (not record.spec.emergency, str(record.meta.created), record.name))
+
+
+def _without_outcome(observed: Observed) -> Iterator[ModelRollback]:
     active = observed.deployment.status.active
-    waiting = [
+    return (
         record
         for record in observed.records
         if record.status.outcome is None and not (active and record.name == active.name)
-    ]
-    return sorted(waiting, key=lambda record: (not record.spec.emergency, str(record.meta.created), record.name))
+    )
+
+
+def _is_of_another(observed: Observed, record: ModelRollback) -> bool:
+    return record.spec.deployment_uid not in ("", observed.deployment.meta.uid)
 
 
 def of_another(observed: Observed) -> Step | None:
     """A record that names another ModelDeployment of this name is not for this one."""
-    for record in waiting_records(observed):
-        uid = record.spec.deployment_uid
-        if uid and uid != observed.deployment.meta.uid:
+    for record in _without_outcome(observed):
+        if _is_of_another(observed, record):
             message = "spec.deployment.uid: is another ModelDeployment's of this name, which is gone"
             return _dropped(observed, record, Outcome.REJECTED, Reason.REQUEST_REJECTED, message)
     return None
@@ -221,5 +230,5 @@ def of_the_past(observed: Observed) -> Step | None:
 
 
 def _dropped(observed: Observed, record: ModelRollback, outcome: Outcome, reason: Reason, message: str) -> Step:
-    status = ended(record.status, observed.now, outcome, reason, message)
+    status = ended(record, observed.now, outcome, reason, message)
     return Step(reason=reason, message=message, action=UpdateRecord(record=record, status=status), tell=Tell.WARNING)

@@ -8,6 +8,7 @@ is the next step. A crash between any two steps, or a step done twice, comes bac
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from lastgood.api.deployment_status import Active
 from lastgood.api.fields import Fields
@@ -31,7 +32,7 @@ from lastgood.core.state import (
     Verify,
 )
 from lastgood.core.validation import conclude, validate
-from lastgood.core.workload import carries, workload_problem
+from lastgood.core.workload import Rollout, workload_problem
 
 Rule = Callable[[Run], Step | None]
 
@@ -80,7 +81,7 @@ def advance(observed: Observed) -> Step | None:
             tell=Tell.WARNING,
         )
     run = Run(observed=observed, spec=spec, record=record)
-    rules = AFTER if run.status.switched_at else BEFORE
+    rules = AFTER if run.status.switched_at and run.status.target else BEFORE
     return next((step for rule in rules if (step := rule(run))), None)
 
 
@@ -125,21 +126,20 @@ def incomplete(run: Run) -> Step | None:
 
 
 def blocked(run: Run) -> Step | None:
-    """Nothing may be written to the workload."""
+    """Nothing may be written to the workload; what may be switched already has to be known first."""
+    if run.status.intent_at and not run.observed.complete:
+        return None
     problem = workload_problem(run.observed.deployment, run.observed.workload)
     return run.end(Outcome.FAILED, *problem) if problem else None
 
 
 def found_switched(run: Run) -> Step | None:
     """The workload carries the target already: we were stopped between the apply and this fact."""
-    workload, target = run.observed.workload, run.target
-    if run.status.intent_at is None or target is None or workload is None:
-        return None
-    if not carries(workload, run.observed.deployment.bindings, target):
+    if run.status.intent_at is None or not run.carried:
         return None
     return run.note(
         Reason.SWITCHED,
-        f"the workload was switched from {run.spec.source or 'nothing'} to {target.name}",
+        f"the workload was switched from {run.spec.source or 'nothing'} to {run.status.target}",
         switched_at=run.observed.now,
     )
 
@@ -157,6 +157,7 @@ def choose(run: Run) -> Step | None:
         return run.note(
             Reason.INTENT,
             f"to switch from {run.spec.source or 'nothing'} to {chosen.name}",
+            tell=Tell.NOBODY,  # the switch that follows is told
             target=chosen.name,
             target_digest=chosen.digest,
             candidates=candidates,
@@ -177,7 +178,7 @@ def _proof(run: Run, chosen: ModelSnapshot) -> tuple[str, Checked] | None:
     limit = run.observed.deployment.rollback.max_verification_age
     if not run.spec.emergency or last is None or last.time is None or run.observed.now - last.time >= limit:
         return None
-    return "Recent", Checked(digest=chosen.digest, reason=Reason.VERIFIED, at=last.time)
+    return "Recent", Checked(uid=chosen.meta.uid, digest=chosen.digest, reason=Reason.VERIFIED, at=last.time)
 
 
 def _verify(run: Run, snapshot: ModelSnapshot) -> Step:
@@ -226,9 +227,8 @@ def verify_after(run: Run) -> Step | None:
     target = run.target
     if run.status.verification != "Recent" or target is None:
         return None
-    checked = run.observed.checked.get(target.name)
-    since = run.status.switched_at
-    if checked is None or since is None or checked.at < since or checked.digest != target.digest:
+    checked, since = run.observed.found(target), run.status.switched_at
+    if checked is None or since is None or checked.at < since:
         return None if target.name in run.observed.verifying else _verify(run, target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
@@ -242,26 +242,43 @@ def target_lost(run: Run) -> Step | None:
     """The target turned bad while we waited for it."""
     target = run.target
     if target is None:
-        return None
+        message = f"{run.status.target} serves, but its ModelSnapshot was removed: it cannot be validated"
+        return run.end(Outcome.UNVALIDATED, Reason.TARGET_LOST, message)
     if why := quarantine_reason(run.observed, target):
         return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} was quarantined: {why}")
     condition = target.status.conditions.get(Type.VERIFIED)
     if condition and condition.status == "False":
-        return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name}: {condition.message}")
+        bad_copy = condition.reason == Reason.DIGEST_MISMATCH
+        reason = Reason.DIGEST_MISMATCH if bad_copy else Reason.TARGET_LOST
+        return run.end(Outcome.FAILED, reason, f"{target.name}: {condition.message}")
     return None
 
 
-def not_available(run: Run) -> Step | None:
-    """Wait for the pods; past the deadline the target has failed."""
-    if run.status.available_at:
+def contested(run: Run) -> Step | None:
+    """Past the deadline somebody else still writes the workload: that says nothing about the target."""
+    workload = run.observed.workload
+    if run.observed.now < _deadline(run) or (workload and workload.rollout.complete and run.carried):
         return None
-    workload, now = run.observed.workload, run.observed.now
-    if workload is not None and workload.rollout.complete:
+    if run.carried and not run.observed.drift.count:
+        return None
+    message = f"something else writes the workload: {run.status.target} could not be validated in time"
+    return run.end(Outcome.UNVALIDATED, Reason.DRIFTED, message)
+
+
+def _deadline(run: Run) -> datetime:
+    started = run.status.switched_at or run.observed.now
+    return started + run.observed.deployment.rollback.progress_deadline
+
+
+def not_available(run: Run) -> Step | None:
+    """Wait for the pods, also for those that are not there any more; past the deadline the target has failed."""
+    workload, now, deadline = run.observed.workload, run.observed.now, _deadline(run)
+    rollout = workload.rollout if workload and run.carried else Rollout()
+    if rollout.complete and run.status.available_at:
+        return None
+    if rollout.complete:
         return run.note(Reason.AVAILABLE, f"every pod serves {run.status.target}", available_at=now)
-    started = run.status.switched_at or now
-    deadline = started + run.observed.deployment.rollback.progress_deadline
-    rollout = workload.rollout if workload else None
-    if now >= deadline or (rollout and rollout.seen and rollout.deadline_exceeded):
+    if now >= deadline or (rollout.seen and rollout.deadline_exceeded):
         return run.end(Outcome.FAILED, Reason.NOT_AVAILABLE, f"{run.status.target} did not become available in time")
     rest = (deadline - now).total_seconds()
     return Step(reason=Reason.WAITING, message=f"waiting for the pods of {run.status.target}", after=rest)
@@ -291,8 +308,10 @@ AFTER: tuple[Rule, ...] = (
     has_ended,
     now_serving,  # what serves is a fact before anything else is waited for, or taken over
     superseded,
+    incomplete,  # half a list knows neither the target nor what is quarantined
     quarantine_source,  # early, so that nothing brings it back meanwhile
     target_lost,
+    contested,  # before drifted, which would go on for as long as the other side does
     drifted,
     verify_after,  # started early, and it runs while the pods start
     not_available,

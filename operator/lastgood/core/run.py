@@ -9,6 +9,7 @@ from lastgood.core.closing import is_bad_copy
 from lastgood.core.outcomes import ended
 from lastgood.core.selection import Question
 from lastgood.core.state import Observed, Step, Tell, UpdateRecord
+from lastgood.core.workload import carries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,14 @@ class Run:
         return snapshot if snapshot and snapshot.digest == self.status.target_digest else None
 
     @property
+    def carried(self) -> bool:
+        """Whether the workload's template is the target's."""
+        workload, target = self.observed.workload, self.target
+        if workload is None or target is None:
+            return False
+        return carries(workload, self.observed.deployment.bindings, target)
+
+    @property
     def question(self) -> Question:
         """What the selection is asked."""
         return Question(
@@ -50,7 +59,7 @@ class Run:
     def end(self, outcome: Outcome, reason: Reason, message: str, *, tell: Tell = Tell.ALERT, **facts: object) -> Step:
         """Answer with the outcome."""
         status = replace(self.status, **facts)  # type: ignore[arg-type]  # the names are those of RollbackStatus
-        status = ended(status, self.observed.now, outcome, reason, message)
+        status = ended(replace(self.record, status=status), self.observed.now, outcome, reason, message)
         return Step(
             reason=reason,
             message=f"rollback {outcome.lower()}: {message}",

@@ -175,7 +175,7 @@ def quarantine_reason(observed: Observed, snapshot: ModelSnapshot) -> str:
     if snapshot.digest in observed.quarantined:
         return observed.quarantined[snapshot.digest] or "its digest is quarantined"
     mark = snapshot.status.quarantine
-    return f"{mark.incident} {mark.reason}".strip() or "quarantined" if mark and mark.scope == "Snapshot" else ""
+    return (mark.told or "quarantined") if mark and mark.scope == "Snapshot" else ""
 
 
 def passed_over(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:

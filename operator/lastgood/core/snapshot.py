@@ -38,7 +38,7 @@ def finished(observed: ObservedSnapshot) -> Step | None:
     """A verification has finished: record what it found."""
     checked, snapshot = observed.checked, observed.snapshot
     last = snapshot.status.verification
-    if checked is None or checked.digest != snapshot.digest:
+    if checked is None or (checked.uid, checked.digest) != (snapshot.meta.uid, snapshot.digest):
         return None
     if last is not None and last.time is not None and checked.at <= last.time <= observed.now:
         return None  # a time to come is not ours: whoever wrote it must not keep what was found from being told
@@ -126,11 +126,14 @@ def quarantine_changed(observed: ObservedSnapshot) -> Step | None:
         return None
     listed = snapshot.digest in observed.quarantined
     scope = "All" if snapshot.digest in observed.everywhere else "Namespace"
+    if mark is not None and mark.scope == "Snapshot":
+        return None
     if listed and (mark is None or mark.scope != scope):
-        new = QuarantineMark(scope=scope, reason=observed.quarantined[snapshot.digest], since=observed.now)
+        why = observed.quarantined[snapshot.digest]
+        new = QuarantineMark(scope=scope, reason=why, incident=parse_wish(why).incident, since=observed.now)
         if mark is not None:
             new = replace(mark, scope=scope)
-    elif not listed and mark is not None and mark.scope != "Snapshot":
+    elif not listed and mark is not None:
         new = None
     else:
         return None
@@ -187,7 +190,7 @@ def with_conditions(observed: ObservedSnapshot, status: SnapshotStatus) -> Snaps
     reason = Reason(found.reason) if found and found.reason in set(Reason) else Reason.PENDING
     verified = _VERIFIED.get(reason)
     mark = status.quarantine
-    told = f"{mark.incident} {mark.reason}".strip() if mark else ""
+    told = mark.told if mark else ""
     rows = (
         (Type.VERIFIED, verified, reason, _sentence(observed, found)),
         (Type.QUARANTINED, bool(mark), Reason.QUARANTINED if mark else Reason.NOT_QUARANTINED, told),

@@ -13,14 +13,18 @@ from lastgood.api.signal import Verdict
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
 from lastgood.core.workload import Workload
 
-FRESH = timedelta(seconds=60)
+FRESH = timedelta(seconds=15)
 """How old a finished verification may be to count as made at the moment of use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A verification that this process finished; `reason` is Verified, DigestMismatch or Unreadable."""
+    """A verification that this process finished; `reason` is Verified, DigestMismatch or Unreadable.
 
+    `uid` is the ModelSnapshot's: one that is created again under its name may mean other bytes.
+    """
+
+    uid: str
     digest: Digest
     reason: Reason
     at: datetime
@@ -93,20 +97,27 @@ class Observed:
         active = self.deployment.status.active
         return self.record(active.name) if active else None
 
+    def found(self, snapshot: ModelSnapshot) -> Checked | None:
+        """Return the last verification of this very snapshot that this process finished."""
+        checked = self.checked.get(snapshot.name)
+        return checked if checked and (checked.uid, checked.digest) == (snapshot.meta.uid, snapshot.digest) else None
+
     def fresh(self, snapshot: ModelSnapshot) -> Checked | None:
         """Return the verification of a snapshot that was finished just now by this process.
+
+        In a rollback, just now is after it took the lock: what was read earlier may have been changed since.
 
         A refusal counts for as long as the rollback that asked for it runs: else two large snapshots that both
         cannot be read would be tried in turn for ever.
         """
-        checked = self.checked.get(snapshot.name)
-        if checked is None or checked.digest != snapshot.digest:
+        checked = self.found(snapshot)
+        if checked is None:
             return None
         active = self.deployment.status.active
-        running = active is not None and active.since is not None and checked.at >= active.since
-        if checked.reason != Reason.VERIFIED and running:
+        during = active is None or active.since is None or checked.at >= active.since
+        if checked.reason != Reason.VERIFIED and active is not None and during:
             return checked
-        return checked if self.now - checked.at <= FRESH else None
+        return checked if during and self.now - checked.at <= FRESH else None
 
 
 class Tell(StrEnum):

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from lastgood.api.deployment import Trigger
-from lastgood.api.names import Reason, Severity, Type
+from lastgood.api.names import Outcome, Reason, Severity, Type
 from lastgood.api.rollback import FiredTrigger
 from lastgood.api.signal import Verdict
 from lastgood.core.requests import base_spec, open_record
@@ -14,6 +14,8 @@ from lastgood.core.workload import workload_problem
 
 _ORDER = list(Severity)
 _HOUR = timedelta(hours=1)
+_SWITCHED = (Outcome.SUCCEEDED, Outcome.UNVALIDATED)
+"""A person's rollback that switched nothing starts no cooldown."""
 
 
 def verdict(observed: Observed, trigger: Trigger) -> Verdict:
@@ -89,6 +91,8 @@ def _open(observed: Observed, firing: FiredTrigger) -> Step:
 
 def bound(observed: Observed, firing: FiredTrigger) -> Step | None:
     """Return what keeps an automatic rollback from happening now; none of this binds a person."""
+    if firing.name == INTEGRITY and firing.condition == Reason.QUARANTINED:
+        return _fruitless(observed, firing)  # a quarantine is a person's word
     return _suspended(observed) or _fruitless(observed, firing) or _rate_limited(observed) or _cooling(observed)
 
 
@@ -137,7 +141,8 @@ def _rate_limited(observed: Observed) -> Step | None:
 
 
 def _cooling(observed: Observed) -> Step | None:
-    times = [item.at for item in observed.deployment.status.rollbacks if item.at]
+    done = observed.deployment.status.rollbacks
+    times = [item.at for item in done if item.at and (item.automatic or item.outcome in _SWITCHED)]
     if not times:
         return None
     rest = (max(times) + observed.deployment.rollback.cooldown - observed.now).total_seconds()

@@ -51,5 +51,6 @@ def conclude(run: Run) -> Step:
         told = ", ".join(f"{item.name} ({item.error})" for item in silent) or "its bytes could not be read"
         message = f"{target} serves, but could not be validated: {told}"
         return run.end(Outcome.UNVALIDATED, Reason.UNVALIDATED, message, checks=reports)
-    message = f"{target} serves, is available and passed {len(reports)} checks"
+    passed = ", ".join(item.name for item in reports)
+    message = f"{target} serves and is available; " + (f"passed: {passed}" if passed else "no checks are declared")
     return run.end(Outcome.SUCCEEDED, Reason.SUCCEEDED, message, checks=reports, tell=Tell.INFO)

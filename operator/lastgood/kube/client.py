@@ -76,8 +76,8 @@ WRITE_SECONDS: Final = 10.0
 PAGE_SIZE: Final = 500
 RESTARTS: Final = 3  # of a list whose continue token expired
 BACKOFF: Final = (0.1, 0.4, 1.0)  # between attempts of a read; a write is its caller's to repeat
-WATCH_SECONDS: Final = 300
-SILENCE_SECONDS: Final = 75.0  # the API server sends a bookmark each minute
+WATCH_SECONDS: Final = 50  # shorter than the silence that counts as a broken connection
+SILENCE_SECONDS: Final = 75.0
 
 Body = dict[str, Any]
 Bodies = list[Body]  # named here, because Client has a method of that name

@@ -181,8 +181,20 @@ def parsed(key: str, why: str) -> Entry | None:
     match = KEY.fullmatch(key)
     if match is None:
         return None
-    digest, reason = f"sha256:{match['hex']}", redact.line(why) or "no reason given"
+    digest, reason = f"sha256:{match['hex']}", redact.line(sentence(why)) or "no reason given"
     return Entry(scope=match["namespace"] or EVERYWHERE, digest=digest, why=reason)
+
+
+def sentence(value: str) -> str:
+    """Return why a digest is quarantined: a person writes a text, we write an object with a reason and an incident."""
+    try:
+        info = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    if not isinstance(info, dict) or not isinstance(info.get("reason"), str):
+        return value
+    reason, incident = info["reason"], info.get("incident")
+    return reason if not isinstance(incident, str) or incident in reason else f"{incident}: {reason}"
 
 
 def _changed(before: Entries, after: Entries) -> frozenset[str]:

@@ -67,7 +67,7 @@ class AddressPolicy:
             RefusedAddressError: with what the address is.
         """
         try:
-            address = ipaddress.ip_address(text.partition("%")[0])
+            address = ipaddress.ip_address(text)
         except ValueError:
             raise RefusedAddressError(f"{text!r} is not an address in numbers") from None
         for meant in _meanings(address):

@@ -84,8 +84,10 @@ def _count_text(text: str, counted: list[int]) -> None:
     counted[1] += len(text)
     if counted[1] > MAX_BYTES:
         raise UnusableValueError(f"has more than {MAX_BYTES} characters")
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise UnusableValueError("has half a character (a lone surrogate)")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UnusableValueError("has half a character (a lone surrogate)") from None
 
 
 def _key(key: object, counted: list[int]) -> str:

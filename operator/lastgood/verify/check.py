@@ -116,9 +116,7 @@ def _refuse_manifest(descriptor: int) -> None:
     with reading("the file"):
         start = os.pread(descriptor, len(_MANIFEST_START), 0)
     if start == _MANIFEST_START:
-        raise RefusedEntryError(
-            "the file is a manifest, which has the digest of a directory without being it"
-        )
+        raise RefusedEntryError("the file is a manifest, which has the digest of a directory without being it")
 
 
 def _judge(read: Callable[[], Contents], shown: str, expected: str, known: Sequence[FileEntry]) -> Result:

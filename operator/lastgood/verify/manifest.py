@@ -21,9 +21,7 @@ _MAX_THREADS = 8
 _DEFAULT = Limits()
 
 
-def manifest(
-    root: Path, *, limits: Limits = _DEFAULT, progress: Progress | None = None
-) -> tuple[FileEntry, ...]:
+def manifest(root: Path, *, limits: Limits = _DEFAULT, progress: Progress | None = None) -> tuple[FileEntry, ...]:
     """Return the files of a directory, sorted by path; see `read_files` for what is refused."""
     with opened(open_path(root)) as base:
         return read_files(base, limits, Meter(progress))

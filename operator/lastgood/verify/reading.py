@@ -21,12 +21,8 @@ from lastgood.verify.values import FileEntry
 
 BUFFER: Final = 2**20
 _COMMON = os.O_RDONLY | os.O_CLOEXEC
-_READ = (
-    _COMMON | os.O_NONBLOCK | os.O_NOCTTY
-)  # a FIFO that takes a file's place between two calls does not hang us
-_PASS_THROUGH = (
-    _COMMON | os.O_DIRECTORY | getattr(os, "O_PATH", 0)
-)  # O_PATH (Linux) needs no permission to list
+_READ = _COMMON | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO that takes a file's place between two calls does not hang us
+_PASS_THROUGH = _COMMON | os.O_DIRECTORY | getattr(os, "O_PATH", 0)  # O_PATH (Linux) needs no permission to list
 _LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR)
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -128,9 +124,7 @@ def _enter(directory: int, name: bytes, shown: str) -> int:
         return os.open(name, _PASS_THROUGH | os.O_NOFOLLOW, dir_fd=directory)
     except OSError as error:
         if error.errno in _LINK_ERRORS:
-            refuse_kind(
-                os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode, f"a directory of {shown}"
-            )
+            refuse_kind(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode, f"a directory of {shown}")
         raise
 
 
@@ -162,9 +156,7 @@ def read_file(descriptor: int, path: str, meter: Meter, expected: Stamp | None =
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode) or (expected and Stamp.of(before) != expected):
             raise UnreadableError(f"{shown} changed between listing and reading")
-        entry = FileEntry(
-            path=path, size=before.st_size, sha256=_hash(descriptor, before.st_size, shown, meter)
-        )
+        entry = FileEntry(path=path, size=before.st_size, sha256=_hash(descriptor, before.st_size, shown, meter))
         if identity(os.fstat(descriptor)) != identity(before):
             raise UnreadableError(f"{shown} changed while it was read")
     return entry

@@ -49,9 +49,7 @@ def require_unchanged(before: Tree, after: Tree) -> None:
     earlier, later = ({**tree.directories, **tree.files} for tree in (before, after))
     changed = min((path for path, _ in earlier.items() ^ later.items()), default=None)
     if changed is not None:
-        raise UnreadableError(
-            f"{printable(changed) or 'the directory'} changed while the checkpoint was read"
-        )
+        raise UnreadableError(f"{printable(changed) or 'the directory'} changed while the checkpoint was read")
 
 
 class _Listing:
@@ -99,9 +97,7 @@ class _Listing:
             require_size(self._bytes, self._limits)
             self.files[path] = Stamp.of(status)
         elif path.count("/") >= self._limits.max_depth:
-            raise LimitError(
-                f"{printable(path)} is deeper than the limit of {self._limits.max_depth} directories"
-            )
+            raise LimitError(f"{printable(path)} is deeper than the limit of {self._limits.max_depth} directories")
         else:
             self._pending.append(path)
 

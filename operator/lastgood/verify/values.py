@@ -82,7 +82,5 @@ def require_digest(text: str) -> str:
         ValueError: if it is not `sha256:` and 64 lower-case hex digits.
     """
     if not _DIGEST.fullmatch(text):
-        raise ValueError(
-            "digest: must be sha256: and 64 lower-case hex digits, as `lastgood digest PATH` prints it"
-        )
+        raise ValueError("digest: must be sha256: and 64 lower-case hex digits, as `lastgood digest PATH` prints it")
     return text

@@ -131,6 +131,7 @@ class _Bill:
                 return _joined(sides) if operator == "+" else Sizes()
             case ListOf(items=items) | MapOf(items=items):
                 inside = _joined([self.charge(item, scope, times=times) for item in items])
+                self.add(times * _COPY * inside.weight)
                 return Sizes(items=max(len(items), inside.items), weight=1 + inside.weight, chars=inside.chars)
             case Choice() | Unary():
                 return _joined([self.charge(child, scope, times=times) for child in children(node)])
