@@ -44,10 +44,7 @@ class Reader:
         """Return an object (empty where there is none), or a list without a name."""
         group, plural = PATHS[kind]
         path = f"{group}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
-        try:
-            answer = self._client.request("GET", self._host + path, headers=self._headers)  # type: ignore[no-untyped-call]  # theirs
-        except client.ApiException as error:
-            if error.status == NOT_FOUND:
-                return {}
-            raise
-        return dict(json.loads(answer.read()))
+        answer = self._client.request("GET", self._host + path, headers=self._headers)  # type: ignore[no-untyped-call]  # theirs
+        body: Body = json.loads(answer.read())
+        assert answer.status in (200, NOT_FOUND), body
+        return body if answer.status != NOT_FOUND else {}

@@ -73,6 +73,12 @@ class Operator:
         """Stop it as a crash does."""
         self.stop(signal.SIGKILL)
 
+    def tell(self) -> None:
+        """Show the end of its log, which pytest keeps for a test that failed."""
+        path = self.logs / "operator.log"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        sys.stderr.write("".join(lines[-40:]))
+
     def security_log(self) -> list[Body]:
         """Return the entries of the security log so far."""
         path = self.logs / "security.jsonl"
@@ -100,6 +106,7 @@ class World:
             yield cls(cluster=cluster, namespace=namespace, store=store, operator=operator)
         finally:
             operator.stop()
+            operator.tell()
             cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
@@ -239,9 +246,11 @@ class World:
         made: dict[int, Body] = {}
         for event in self.cluster.audit():
             about = event.get("objectRef", {})
-            if (about.get("namespace"), about.get("resource")) != (self.namespace, "deployments") or event[
-                "verb"
-            ] != "patch":
+            if (event["verb"], about.get("namespace"), about.get("resource")) != (
+                "patch",
+                self.namespace,
+                "deployments",
+            ):
                 continue
             answer = event.get("responseObject", {})
             if "fieldManager=lastgood" in event["requestURI"] and answer.get("kind") == "Deployment":
