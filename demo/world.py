@@ -160,9 +160,13 @@ class World:
     def served(self) -> str:
         """Return the path that the live workload's pods are given, once all of them have it; else nothing."""
         workload: Any = self.apps.read_namespaced_deployment(DEPLOYMENT, NAMESPACE)
-        environment = workload.spec.template.spec.containers[0].env or []
-        path = next((str(variable.value) for variable in environment if variable.name == "MODEL_PATH"), "")
-        return path if rolled_out(workload) else ""
+        return bound_path(workload) if rolled_out(workload) else ""
+
+    def keeps(self, version: str) -> bool:
+        """Tell whether this version is what status names and new pods would load, however the pods are just now."""
+        workload: Any = self.apps.read_namespaced_deployment(DEPLOYMENT, NAMESPACE)
+        named = self.status().get("snapshot") == snapshot(version)
+        return named and bound_path(workload).endswith(f"/{MODEL}/{version}")
 
     def serves(self, version: str) -> bool:
         """Tell whether this version serves: says status, says the live workload, and nothing is under way."""
@@ -212,7 +216,13 @@ def snapshot(version: str) -> str:
     return f"{MODEL}-v{version}"
 
 
-def rolled_out(workload: Any) -> bool:  # noqa: ANN401  the kubernetes package is untyped
+def bound_path(workload: Any) -> str:  # noqa: ANN401  the kubernetes package returns a union of everything
+    """Return the path in the workload's template, empty if it has none."""
+    environment = workload.spec.template.spec.containers[0].env or []
+    return next((str(variable.value) for variable in environment if variable.name == "MODEL_PATH"), "")
+
+
+def rolled_out(workload: Any) -> bool:  # noqa: ANN401  the same
     """Tell whether every replica is of the newest template and available."""
     status, wanted = workload.status, workload.spec.replicas
     return bool(
