@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from demo.world import World
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]  # the first test may build a cluster and images
 
 MANIFEST = """
 apiVersion: lastgood.dev/v1alpha1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from demo.story import Moment, Scene
     from demo.world import World
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]  # the first test may build a cluster and images
 
 
 def tell(moment: Moment) -> None:
