@@ -1,0 +1,106 @@
+"""What must hold whatever happens: checked at every write, and at the end (design, section 8)."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from lastgood.api.names import RESUME, Outcome, Type
+from lastgood.api.rollback import ModelRollback, RollbackStatus
+from lastgood.api.signal import Verdict
+from lastgood.core.decide import decide
+from lastgood.core.requests import pending
+from lastgood.core.selection import quarantine_reason
+from lastgood.core.state import FRESH, Observed, Switch
+from lastgood.core.workload import carries, workload_problem
+
+if TYPE_CHECKING:
+    from tests.unit.core.simulation import Simulation
+
+
+def switch(simulation: "Simulation", action: Switch, observed: Observed) -> None:
+    """Check a write to the workload, as it was decided."""
+    snapshot, status = action.snapshot, observed.deployment.status
+    assert observed.complete, "written while the lists were not complete"
+    assert not quarantine_reason(observed, snapshot), "a quarantined digest was written"
+    assert workload_problem(observed.deployment, observed.workload) is None, "written to what had not opted in"
+    assert _proven(simulation, action, observed), "written without a verification at that moment"
+    if action.drift:
+        return
+    if status.active is None:
+        assert snapshot.name == observed.deployment.snapshot, "deployed what nobody asked for"
+        assert status.held is None or status.held.snapshot != snapshot.name, "deployed what is held"
+        assert snapshot.digest not in {item.digest for item in status.left}, "deployed what a rollback left"
+        return
+    record = observed.active
+    assert record is not None, "written without a record"
+    assert record.status.intent_at is not None, "written without an intent"
+    assert record.status.outcome is None, "written after the outcome"
+    assert (record.status.target, record.status.target_digest) == (snapshot.name, snapshot.digest)
+    earlier = [item for item in simulation.switches if item.record == record.name and not item.drift]
+    if simulation.trusted:
+        assert all(item.edits < simulation.edits for item in earlier), "two template changes for one record"
+
+
+def _proven(simulation: "Simulation", action: Switch, observed: Observed) -> bool:
+    at, good = simulation.reads.get(action.snapshot.name, (None, False))
+    if at is not None and good and simulation.now - at <= FRESH:
+        return True
+    active, found = observed.deployment.status.active, action.snapshot.status.verification
+    refused = at is not None and not good
+    if active is None or not active.spec.get("emergency") or action.drift or refused:
+        return False
+    age = simulation.now - found.time if found and found.time else None
+    return age is not None and age < observed.deployment.rollback.max_verification_age
+
+
+def record_written(
+    simulation: "Simulation", there: ModelRollback, status: RollbackStatus, observed: Observed | None
+) -> None:
+    """Check what is written on a record."""
+    assert there.status.outcome is None or not simulation.trusted, "an outcome is final"
+    if status.outcome != Outcome.SUCCEEDED or observed is None or observed.workload is None:
+        assert status.outcome != Outcome.SUCCEEDED, "succeeded, and there is no workload"
+        return
+    target = observed.snapshot(status.target)
+    assert target is not None, "succeeded with a target that is gone"
+    assert carries(observed.workload, observed.deployment.bindings, target), "succeeded, and something else serves"
+    assert observed.workload.rollout.complete, "succeeded before the pods were there"
+    assert status.verification in ("Fresh", ""), "succeeded without a fresh verification"
+    for check in observed.deployment.checks:
+        assert observed.checks[check.name].verdict == Verdict.HEALTHY, "succeeded though a check did not"
+
+
+def at_rest(simulation: "Simulation") -> None:
+    """Check the end: nothing is open, nothing is left to do, and saying so once more changes nothing."""
+    observed = simulation.observed()
+    assert decide(observed).action is None, "a quiet cluster sees no writes"
+    assert decide(observed) == decide(observed)
+    status = simulation.deployment.status
+    assert status.active is None, "the lock is let go"
+    for record in simulation.records.values():
+        assert record.status.outcome is not None, f"{record.name} has no outcome"
+        assert record.status.outcome_reason or not simulation.trusted
+    asked = [request for request in pending(observed) if request.annotation != RESUME]
+    assert not asked, f"nobody acted on {asked}"
+    for (name, wish), count in simulation.made.items():
+        assert count == 1 or not simulation.trusted, f"{name} was made {count} times: {wish}"
+    if simulation.trusted:
+        _once(simulation)
+        _not_quarantined(simulation, observed)
+
+
+def _once(simulation: "Simulation") -> None:
+    """Check that every text that a person wrote became one record."""
+    made = Counter(wish for _, wish in simulation.made if wish[0].startswith("ask "))
+    assert all(count == 1 for count in made.values()), f"acted on twice: {made}"
+
+
+def _not_quarantined(simulation: "Simulation", observed: Observed) -> None:
+    """Check that a quarantined digest does not go on serving where something could be done about it."""
+    status = simulation.deployment.status
+    if status.digest not in simulation.quarantine or observed.deployment.suspend:
+        return
+    if workload_problem(observed.deployment, observed.workload) or not status.last_known_good:
+        return
+    stalled = status.conditions.get(Type.STALLED)
+    assert stalled is not None, "conditions are there"
+    assert stalled.status == "True", "a quarantined digest serves, and nobody does anything"

@@ -1,0 +1,429 @@
+"""A cluster of plain values with the operator in it: every action is carried out, and checked as it is.
+
+What is written is read back through the parsers, as from the API server. A crash forgets the memory and nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, assert_never
+
+from lastgood.api.deployment import ModelDeployment, WorkloadSource
+from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.fields import Fields, compact
+from lastgood.api.meta import Meta
+from lastgood.api.names import FIELD_MANAGER, Digest, Outcome, Reason, RecordName, SnapshotName
+from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.signal import Sample, Verdict
+from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.core.decide import decide
+from lastgood.core.faults import workload_sample
+from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
+from lastgood.core.state import (
+    Action,
+    Checked,
+    CreateRecord,
+    Decision,
+    DeleteRecord,
+    Drift,
+    Observed,
+    QuarantineDigest,
+    RunChecks,
+    Switch,
+    UpdateDeployment,
+    UpdateRecord,
+    UpdateSnapshot,
+    Verify,
+)
+from lastgood.core.workload import Container, Rollout, Workload, carries, render, template
+from lastgood.kube.cache import Key, Kind
+from lastgood.kube.memory import Memory, tallied
+from tests.unit.core import builders, invariants
+
+HERE = Key(Kind.DEPLOYMENT, builders.NAMESPACE, builders.DEPLOYMENT)
+INTERVAL = timedelta(hours=24)
+MOST_STEPS = 60
+
+
+class Fault(Enum):
+    """What goes wrong with one action."""
+
+    NONE = "none"
+    LOST = "decided, and killed before it was done"
+    FORGOTTEN = "done, and killed before anything was made of it"
+    TWICE = "done twice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A write to the workload, as it was decided."""
+
+    at: datetime
+    snapshot: ModelSnapshot
+    record: str
+    drift: bool
+    edits: int
+
+
+@dataclass(kw_only=True)
+class Simulation:
+    """The cluster, its disk and metrics, and one operator.
+
+    `complete` is what the operator knows of its lists; `between` are events that come between a decision and its
+    action; `edits` counts what others wrote to the workload; `trusted` is false since somebody forged a status.
+    """
+
+    deployment: ModelDeployment
+    workload: Workload | None
+    snapshots: dict[str, ModelSnapshot]
+    disk: dict[str, Digest | None]
+    now: datetime = builders.NOW
+    records: dict[str, ModelRollback] = field(default_factory=dict)
+    quarantine: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
+    sick: set[Digest] = field(default_factory=set)
+    failing: set[Digest] = field(default_factory=set)
+    stuck: set[Digest] = field(default_factory=set)
+    silent: bool = False
+    faults: list[Fault] = field(default_factory=list)
+    between: list[Callable[["Simulation"], None]] = field(default_factory=list)
+    switches: list[Written] = field(default_factory=list)
+    made: Counter[tuple[str, tuple[str, str, bool]]] = field(default_factory=Counter)
+    actions: list[str] = field(default_factory=list)
+    reads: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    edits: int = 0
+    writes: int = 0
+    starting: int = 0
+    trusted: bool = True
+    versions: int = 1
+    sampled: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(lambda: self.now)
+
+    # What the operator sees
+
+    def observed(self) -> Observed:
+        """Return what a decision is made from; an operator that has just started knows half of it."""
+        known = list(self.snapshots.values())
+        checked, verifying = self.memory.names(_key(item) for item in known)
+        watch = self.memory.watch(HERE, self.deployment)
+        return Observed(
+            now=self.now,
+            deployment=self.deployment,
+            workload=self.workload,
+            complete=self.complete,
+            snapshots=tuple(known if self.complete else known[1::2]),
+            quarantined=self._quarantined(),
+            records=tuple(self.records.values()),
+            checked=checked,
+            verifying=verifying,
+            tallies=dict(watch.tallies),
+            checks=dict(watch.checks),
+            drift=watch.drift,
+            taken=frozenset(watch.taken),
+        )
+
+    def observed_snapshot(self, name: str) -> ObservedSnapshot:
+        """Return what a decision about a snapshot is made from."""
+        snapshot = self.snapshots[name]
+        return ObservedSnapshot(
+            now=self.now,
+            snapshot=snapshot,
+            interval=INTERVAL,
+            checked=self.memory.checked(_key(snapshot)),
+            complete=self.complete,
+            quarantined=self._quarantined(),
+        )
+
+    def _quarantined(self) -> dict[str, str]:
+        known = self.quarantine.items()
+        return {digest: why for digest, why in known if self.complete or digest in self.told}
+
+    # What the operator does
+
+    def reconcile(self) -> float | None:
+        """Make one pass over every object, as far as it goes; return when the next is due."""
+        for name in list(self.snapshots):
+            self._pass(lambda name=name: self._decide_snapshot(name))  # type: ignore[misc]  # bound in the loop
+        return self._pass(self._decide)
+
+    def _decide_snapshot(self, name: str) -> tuple[Decision, Observed | None]:
+        if name not in self.snapshots:
+            return Decision(reason=Reason.WAITING, message="it is gone"), None
+        return decide_snapshot(self.observed_snapshot(name)), None
+
+    def _decide(self) -> tuple[Decision, Observed | None]:
+        observed = self.observed()
+        return decide(observed), observed
+
+    def _pass(self, deciding: Callable[[], tuple[Decision, Observed | None]]) -> float | None:
+        for _ in range(MOST_STEPS):
+            decision, observed = deciding()
+            if decision.action is None:
+                return decision.requeue_after
+            self._carry_out(decision.action, observed)
+            if isinstance(decision.action, RunChecks):
+                return decision.requeue_after
+        raise AssertionError(f"no end: {self.actions[-12:]}")
+
+    def _carry_out(self, action: Action, observed: Observed | None) -> None:
+        fault = self.faults.pop(0) if self.faults else Fault.NONE
+        if self.between:
+            self.between.pop(0)(self)
+        if fault is not Fault.LOST:
+            self.actions.append(type(action).__name__)
+            self.act(action, observed)
+        if fault is Fault.TWICE:
+            self.act(action, observed)
+        if fault in (Fault.LOST, Fault.FORGOTTEN):
+            self.crash()
+
+    def crash(self) -> None:
+        """Forget what no object says."""
+        self.memory = Memory(lambda: self.now)
+        self.reads.clear()
+        self.told.clear()
+
+    def act(self, action: Action, observed: Observed | None) -> None:  # noqa: C901 - one line for each action
+        """Carry an action out, as the API server would have it."""
+        match action:
+            case CreateRecord(name=name, spec=spec):
+                self._create(name, spec)
+            case UpdateRecord(record=record, status=status):
+                self._update_record(record, status, observed)
+            case DeleteRecord(record=record):
+                self.records.pop(record.name, None)
+            case UpdateDeployment(status=status):
+                self._update_deployment(observed, status)
+            case Switch():
+                self._switch(action, observed)
+            case Verify(snapshot=snapshot):
+                self._verify(snapshot)
+            case RunChecks(checks=checks):
+                watch = self.memory.watch(HERE, self.deployment)
+                for check in checks:
+                    found = self._check()
+                    watch.checks[check.name] = tallied(watch.checks.get(check.name), found, lambda: self.now)
+            case QuarantineDigest(digest=digest, reason=reason):
+                self.quarantine.setdefault(digest, reason)
+                self.told.add(digest)
+                self.writes += 1
+            case UpdateSnapshot(snapshot=snapshot, status=status):
+                self._update_snapshot(snapshot, status)
+            case _:
+                assert_never(action)
+
+    def stamped(self, meta: Meta) -> Meta:
+        """Return the metadata of an object that was just written."""
+        self.versions += 1
+        return replace(meta, resource_version=str(self.versions))
+
+    def _create(self, name: RecordName, spec: RollbackSpec) -> None:
+        stored = RollbackSpec.from_fields(Fields(spec.as_body(), strict=False))
+        there = self.records.get(name)
+        if not name or (there is not None and there.spec != stored):
+            self.memory.watch(HERE, self.deployment).taken.add(name)
+        if not name or there is not None:
+            return
+        self.writes += 1
+        self.made[name, (spec.reason, spec.to, spec.emergency)] += 1
+        meta = Meta(namespace=HERE.namespace, name=name, uid=f"uid-{self.versions}", created=self.now)
+        self.records[name] = ModelRollback(meta=self.stamped(meta), spec=stored)
+
+    def _update_record(self, record: ModelRollback, status: RollbackStatus, observed: Observed | None) -> None:
+        there = self.records.get(record.name)
+        if there is None or there.meta.resource_version != record.meta.resource_version:
+            return
+        invariants.record_written(self, there, status, observed)
+        self.writes += 1
+        read = RollbackStatus.from_fields(Fields(compact(status.as_body()), strict=False))
+        self.records[record.name] = replace(there, meta=self.stamped(there.meta), status=read)
+
+    def _update_deployment(self, observed: Observed | None, status: DeploymentStatus) -> None:
+        if observed is None or observed.deployment.meta.resource_version != self.deployment.meta.resource_version:
+            return
+        self.writes += 1
+        self.deployment = replace(
+            self.deployment, meta=self.stamped(self.deployment.meta), status=read_back(status.as_body())
+        )
+
+    def _update_snapshot(self, snapshot: ModelSnapshot, status: SnapshotStatus) -> None:
+        there = self.snapshots.get(snapshot.name)
+        if there is None or there.meta.resource_version != snapshot.meta.resource_version:
+            return
+        self.writes += status.conditions != there.status.conditions  # what cannot be read is tried for ever
+        self.snapshots[snapshot.name] = replace(there, meta=self.stamped(there.meta), status=status)
+
+    def _verify(self, snapshot: ModelSnapshot) -> None:
+        found = self.disk.get(snapshot.source.path)
+        reason = Reason.UNREADABLE if found is None else Reason.VERIFIED
+        if found not in (None, snapshot.digest):
+            reason = Reason.DIGEST_MISMATCH
+        self.reads[snapshot.name] = self.now, reason == Reason.VERIFIED
+        done = Checked(
+            uid=snapshot.meta.uid,
+            digest=snapshot.digest,
+            reason=reason,
+            at=self.now,
+            actual=found or "",
+            message=reason,
+            size_bytes=1000,
+        )
+        self.memory.begin(_key(snapshot), HERE)
+        self.memory.end(_key(snapshot), done)
+
+    def _switch(self, action: Switch, observed: Observed | None) -> None:
+        if observed is None or observed.workload is None or self.workload is None:
+            return
+        if observed.workload.meta.resource_version != self.workload.meta.resource_version:
+            return
+        if self.complete and action.snapshot.digest in self.quarantine:  # the last look before the apply
+            return
+        invariants.switch(self, action, observed)
+        active = observed.deployment.status.active
+        self.switches.append(
+            Written(
+                at=self.now,
+                snapshot=action.snapshot,
+                record=active.name if active else "",
+                drift=action.drift,
+                edits=self.edits,
+            )
+        )
+        self.writes += 1
+        self.apply(template(render(self.deployment.bindings, action.snapshot) or (), action.snapshot))
+        if action.drift:
+            watch = self.memory.watch(HERE, self.deployment)
+            watch.drift = Drift(count=watch.drift.count + 1, last=self.now)
+
+    def apply(self, body: Mapping[str, Any]) -> None:
+        """Merge an apply configuration into the workload; a changed template starts a rollout."""
+        if self.workload is None:
+            return
+        given = body["spec"]["template"]
+        containers = dict(self.workload.containers)
+        for item in given.get("spec", {}).get("containers", ()):
+            there = containers[item["name"]]
+            env = dict(there.env) | {variable["name"]: variable["value"] for variable in item.get("env", ())}
+            containers[item["name"]] = Container(name=there.name, image=item.get("image", there.image), env=env)
+        annotations = dict(self.workload.template_annotations) | given.get("metadata", {}).get("annotations", {})
+        changed = replace(self.workload, containers=containers, template_annotations=annotations)
+        if changed != self.workload:
+            self.starting = 2
+            meta = self.stamped(changed.meta)
+            self.workload = replace(changed, meta=meta, rollout=replace(changed.rollout, seen=False))
+
+    # What goes on by itself
+
+    def carried(self) -> Digest | None:
+        """Return the digest of what the workload serves."""
+        workload = self.workload
+        found = [
+            item.digest
+            for item in self.snapshots.values()
+            if workload is not None and carries(workload, self.deployment.bindings, item)
+        ]
+        return found[0] if found else None
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass: pods start, and samples are taken."""
+        self.now += timedelta(seconds=seconds)
+        self.starting = max(0, self.starting - 1)
+        if self.workload is not None:
+            waiting = self.starting > 0 or self.carried() in self.stuck
+            rollout = builders.STARTING if waiting else builders.ROLLED_OUT
+            if rollout != self.workload.rollout:
+                self.workload = replace(self.workload, meta=self.stamped(self.workload.meta), rollout=rollout)
+        if self.deployment.status.snapshot:
+            self._sample()
+
+    def _sample(self) -> None:
+        watch = self.memory.watch(HERE, self.deployment)
+        for trigger in self.deployment.triggers:
+            if isinstance(trigger.source, WorkloadSource):
+                found = workload_sample(trigger.source, self.workload, None, self.deployment.status.available_at)
+            else:
+                found = self._metric()
+            watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), found, lambda: self.now)
+
+    def _metric(self) -> Sample:
+        carried = self.carried()
+        if self.silent or carried is None:
+            return Sample(verdict=Verdict.INCONCLUSIVE, error="connection refused")
+        sick = carried in self.sick
+        return Sample(verdict=Verdict.BREACHED if sick else Verdict.HEALTHY, value="accuracy=0.5" if sick else "")
+
+    def _check(self) -> Sample:
+        if self.silent or self.carried() is None:
+            return Sample(verdict=Verdict.INCONCLUSIVE, error="connection refused")
+        failed = self.carried() in self.failing
+        return Sample(verdict=Verdict.BREACHED if failed else Verdict.HEALTHY, value="ok=false" if failed else "")
+
+    def settle(self, most: int = 400) -> None:
+        """Let the operator work until it has nothing to do and nothing to wait for."""
+        quiet = 0
+        for _ in range(most):
+            before = self.writes
+            rest = self.reconcile()
+            quiet = 0 if self.writes != before else quiet + 1
+            busy = self.deployment.status.active is not None or self.starting
+            if quiet > 4 and not busy and (rest is None or quiet > 30):
+                return
+            self.tick(10.0 if quiet <= 4 or rest is None else min(max(rest, 1.0), 4000.0))
+        ready = self.deployment.status.conditions.get("Ready")
+        raise AssertionError(f"never quiet: {self.actions[-12:]}, {ready}")
+
+    def essence(self) -> dict[str, object]:
+        """Return what must be the same whatever went wrong on the way: everything but the times."""
+        status = self.deployment.status
+        return {
+            "serving": (status.snapshot, status.digest, self.carried()),
+            "held": status.held and (status.held.snapshot, status.held.rollback),
+            "left": {(item.digest, item.reason) for item in status.left},
+            "handled": dict(status.handled),
+            "placement": status.placement,
+            "served": [(item.snapshot, item.by) for item in status.history],
+            "ended": [(item.name, item.outcome, item.reason) for item in status.rollbacks],
+            "records": {
+                item.name: (item.spec, item.status.target, item.status.outcome, item.status.outcome_reason)
+                for item in self.records.values()
+            },
+            "quarantine": set(self.quarantine),
+            "marks": {item.name: item.status.quarantine is not None for item in self.snapshots.values()},
+        }
+
+
+def read_back(body: Mapping[str, Any]) -> DeploymentStatus:
+    """Return a status as it is read after it was stored."""
+    return DeploymentStatus.from_body({"status": compact(body)})
+
+
+def _key(snapshot: ModelSnapshot) -> Key:
+    return Key(Kind.SNAPSHOT, snapshot.meta.namespace, snapshot.name)
+
+
+def simulation(**changes: Any) -> Simulation:
+    """Return a cluster in which v3 serves and all is well, with short times."""
+    quick = replace(
+        builders.deployment().rollback,
+        soak=timedelta(minutes=1),
+        cooldown=timedelta(minutes=1),
+        progress_deadline=timedelta(minutes=2),
+    )
+    good = builders.deployment(triggers=(builders.ACCURACY, builders.PODS), checks=(builders.SMOKE,), rollback=quick)
+    made = Simulation(
+        deployment=good,
+        workload=builders.workload(),
+        snapshots={item.name: item for item in builders.SNAPSHOTS},
+        disk={item.source.path: item.digest for item in builders.SNAPSHOTS},
+    )
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+__all__ = ["FIELD_MANAGER", "Fault", "Outcome", "Rollout", "Simulation", "SnapshotName", "read_back", "simulation"]

@@ -1,0 +1,339 @@
+"""Forward: what brings a snapshot to the workload, and each reason why it is not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lastgood.api.deployment import AnnotationBinding
+from lastgood.api.deployment_status import Held, Left
+from lastgood.api.meta import Meta
+from lastgood.api.names import Reason, RecordName
+from lastgood.api.rollback import FiredTrigger
+from lastgood.api.snapshot import PvcSource, QuarantineMark
+from lastgood.core.closing import is_bad_copy
+from lastgood.core.decide import decide
+from lastgood.core.drift import pause, reassert
+from lastgood.core.forward import REFUSALS, continued, drifted, forward, released, resumed
+from lastgood.core.state import FRESH, CreateRecord, Drift, Observed, Step, Switch, UpdateDeployment, Verify
+from lastgood.core.words import INTEGRITY
+from tests.unit.core.builders import (
+    NOW,
+    V2,
+    V3,
+    ago,
+    annotated,
+    checked,
+    declaring,
+    digest,
+    having,
+    locked,
+    name,
+    record,
+    snapshot,
+    spec,
+    swapped,
+    unverified,
+    workload,
+    world,
+)
+
+V4 = snapshot(4)
+WANTED = declaring(swapped(world(), V4), snapshot=name(4))
+VERIFIED = replace(WANTED, checked=checked(V4))
+HOLD = Held(snapshot=name(4), digest=digest(4), reason="INC-1: backdoor", rollback=RecordName("rb-1"), since=NOW)
+LEFT = Left(digest=digest(4), snapshot=name(4), reason="INC-1: backdoor", at=NOW)
+MARKED = replace(V4, status=replace(V4.status, quarantine=QuarantineMark(scope="Snapshot", reason="INC-1")))
+ELSEWHERE = replace(V4, source=PvcSource(claim="archive", path="digits/4"))
+
+
+def step_of(observed: Observed) -> Step:
+    step = forward(observed)
+    assert step is not None
+    return step
+
+
+def test_what_serves_is_what_is_wanted() -> None:
+    assert forward(world()) is None
+
+
+def test_verified_switched_and_then_recorded() -> None:
+    assert step_of(WANTED).action == Verify(snapshot=V4)
+    assert step_of(replace(WANTED, verifying=frozenset({name(4)}))).action is None
+    assert step_of(VERIFIED).action == Switch(snapshot=V4)
+    found = step_of(replace(WANTED, workload=workload(V4)))
+    assert isinstance(found.action, UpdateDeployment)
+    status = found.action.status
+    assert (status.snapshot, status.digest, status.placement, status.available_at) == (name(4), digest(4), 8, None)
+    assert [(item.snapshot, item.until) for item in status.history[-2:]] == [(name(3), NOW), (name(4), None)]
+
+
+def test_verification_of_yesterday_lets_nothing_be_deployed() -> None:
+    assert step_of(replace(WANTED, checked=checked(V4, at=NOW - 1.1 * FRESH))).action == Verify(snapshot=V4)
+    assert step_of(replace(WANTED, checked=checked(V4, at=NOW - FRESH))).action == Switch(snapshot=V4)
+
+
+@pytest.mark.parametrize("reason", [Reason.DIGEST_MISMATCH, Reason.UNREADABLE])
+def test_verification_at_the_moment_of_use_refuses(reason: Reason) -> None:
+    step = step_of(replace(WANTED, checked=checked(V4, reason)))
+    assert (step.reason, step.action, step.after) == (Reason.NOT_VERIFIED, None, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason", "words"),
+    [
+        pytest.param(
+            declaring(world(), snapshot=name(9)),
+            Reason.SNAPSHOT_NOT_FOUND,
+            "no ModelSnapshot 'digits-v9'",
+            id="missing",
+        ),
+        pytest.param(having(VERIFIED, held=HOLD), Reason.HELD, "annotate lastgood.dev/resume", id="held"),
+        pytest.param(having(VERIFIED, left=(LEFT,)), Reason.HELD, "a rollback left this digest: INC-1", id="left"),
+        pytest.param(
+            swapped(VERIFIED, replace(V4, model="letters")), Reason.WRONG_MODEL, "of model 'letters'", id="other model"
+        ),
+        pytest.param(
+            replace(VERIFIED, quarantined={digest(4): "INC-1"}),
+            Reason.QUARANTINED,
+            "digits-v4: INC-1",
+            id="quarantined",
+        ),
+        pytest.param(swapped(VERIFIED, MARKED), Reason.QUARANTINED, "digits-v4: INC-1", id="snapshot quarantined"),
+        pytest.param(
+            swapped(VERIFIED, unverified(4)), Reason.NOT_VERIFIED, "digits-v4: Pending", id="not verified yet"
+        ),
+        pytest.param(
+            swapped(VERIFIED, unverified(4, Reason.DIGEST_MISMATCH, "1.bin is changed")),
+            Reason.NOT_VERIFIED,
+            "DigestMismatch: 1.bin is changed",
+            id="tampered with",
+        ),
+        pytest.param(
+            swapped(VERIFIED, replace(V4, status=replace(V4.status, conditions={}))),
+            Reason.NOT_VERIFIED,
+            "not verified yet",
+            id="no condition",
+        ),
+        pytest.param(
+            swapped(VERIFIED, ELSEWHERE), Reason.NOT_MOUNTED, "does not mount claim 'archive'", id="not mounted"
+        ),
+        pytest.param(swapped(VERIFIED, replace(V4, image="")), Reason.NO_VALUE, "spec.runtime.image", id="no value"),
+        pytest.param(declaring(VERIFIED, suspend=True), Reason.SUSPENDED, "spec.suspend is true", id="suspended"),
+    ],
+)
+def test_refused_with_a_sentence(observed: Observed, reason: Reason, words: str) -> None:
+    step = step_of(observed)
+    assert (step.reason, step.action) == (reason, None)
+    assert words in step.message
+    ready = decide(observed).action
+    assert isinstance(ready, UpdateDeployment)
+    assert ready.status.conditions["Ready"].reason == reason
+
+
+def test_every_refusal_has_its_row() -> None:
+    assert len(REFUSALS) == 7
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        pytest.param(replace(VERIFIED, complete=False), id="the lists are not complete"),
+        pytest.param(replace(VERIFIED, workload=None), id="no workload"),
+        pytest.param(
+            replace(VERIFIED, workload=workload(meta=Meta(namespace="ml", name="digits-server"))), id="not opted in"
+        ),
+    ],
+)
+def test_not_even_asked(observed: Observed) -> None:
+    assert forward(observed) is None
+
+
+def test_suspended_says_so_and_records_what_is_there() -> None:
+    """An apply that was cut off by a suspend is a fact, and not undone as drift."""
+    observed = declaring(replace(WANTED, workload=workload(V4)), suspend=True)
+    assert step_of(observed).reason == Reason.DEPLOYED
+
+
+def test_adopted_without_a_stamp_and_without_a_restart() -> None:
+    fresh = having(world(workload=workload(stamped=False)), snapshot="", digest="", history=(), available_at=None)
+    step = step_of(fresh)
+    assert (step.reason, type(step.action)) == (Reason.ADOPTED, UpdateDeployment)
+    done = step.action
+    assert isinstance(done, UpdateDeployment)
+    assert done.status.history[-1].snapshot == name(3)
+
+
+def test_what_is_quarantined_is_not_adopted() -> None:
+    fresh = having(world(workload=workload(stamped=False), quarantined={digest(3): "INC-1"}), snapshot="", history=())
+    assert step_of(fresh).reason == Reason.QUARANTINED
+
+
+def owned(**fields: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
+    body = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': fields}}}}}
+    return (("argocd", body),)
+
+
+ENV: dict[str, Any] = {"f:env": {'k:{"name":"MODEL_PATH"}': {"f:value": {}}}}
+IMAGE: dict[str, Any] = {"f:image": {}}
+
+
+def first_switch(owners: Any, **changes: Any) -> Observed:
+    observed = replace(VERIFIED, workload=workload(owners=owners), **changes)
+    return having(observed, snapshot="", digest="", history=())
+
+
+def test_other_manager_of_a_variable_stops_the_first_switch() -> None:
+    step = step_of(first_switch(owned(**ENV)))
+    assert (step.reason, step.action) == (Reason.FIELD_OWNED, None)
+    assert "'argocd' owns variable MODEL_PATH of container server" in step.message
+    assert "leave the variable out of the manifest" in step.message
+
+
+def test_other_manager_of_an_image_is_told_and_does_not_stop_us() -> None:
+    observed = first_switch(owned(**IMAGE))
+    assert step_of(observed).action == Switch(snapshot=V4)
+    report = decide(replace(observed, checked={})).action
+    assert isinstance(report, Verify)
+    quiet = decide(declaring(observed, suspend=True)).action
+    assert isinstance(quiet, UpdateDeployment)
+    conflict = quiet.status.conditions["GitOpsConflict"]
+    assert (conflict.status, conflict.reason) == ("True", Reason.FIELD_OWNED)
+    assert "jqPathExpressions" in conflict.message
+
+
+def test_other_manager_of_an_annotation_stops_the_first_switch() -> None:
+    binding = AnnotationBinding(name="team/model", value="$(version)")
+    owners: Any = (("helm", {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:team/model": {}}}}}}),)
+    step = step_of(declaring(first_switch(owners), bindings=(binding,)))
+    assert step.reason == Reason.FIELD_OWNED
+    assert "'helm' owns pod template annotation team/model" in step.message
+
+
+def test_other_manager_does_not_stop_a_later_switch() -> None:
+    assert step_of(replace(VERIFIED, workload=workload(owners=owned(**ENV)))).action == Switch(snapshot=V4)
+
+
+def test_hold_ends_when_another_is_named_and_the_digest_stays_left() -> None:
+    observed = having(world(), held=HOLD, left=(LEFT,))
+    step = released(observed)
+    assert step is not None
+    assert step.facts is not None
+    assert (step.facts.held, step.facts.left) == (None, (LEFT,))
+    assert released(declaring(observed, snapshot=name(4))) is None
+
+
+def test_person_lets_go_of_a_hold() -> None:
+    observed = annotated(
+        having(WANTED, held=HOLD, left=(LEFT, replace(LEFT, digest=digest(2)))), resume="a false alarm"
+    )
+    step = resumed(observed)
+    assert step is not None
+    assert step.facts is not None
+    assert step.facts.held is None
+    assert [item.digest for item in step.facts.left] == [digest(2)]
+    assert "a false alarm" in step.message
+    assert resumed(declaring(observed, status=step.facts)) is None
+
+
+def test_resume_does_not_lift_a_quarantine() -> None:
+    observed = replace(VERIFIED, quarantined={digest(4): "INC-1"})
+    assert step_of(observed).reason == Reason.QUARANTINED
+
+
+def after(reason: Reason, **first: Any) -> Observed:
+    before = {"record": "rb-1", "reason": str(reason), "message": "v2 failed", "spec": spec(**first).as_body()}
+    return having(world(workload=workload(V2)), continues=before, snapshot=name(2), digest=digest(2))
+
+
+INTEGRITY_TRIGGER = FiredTrigger(name=INTEGRITY, severity="critical", condition=Reason.DIGEST_MISMATCH)
+METRIC = FiredTrigger(name="accuracy", severity="high", value="0.5", condition="x")
+
+
+def test_next_record_goes_on_from_the_target_that_failed() -> None:
+    asked = {"emergency": True, "incident": "INC-1", "requested_by": "ann", "before": ago(days=1), "to": name(2)}
+    step = continued(after(Reason.VALIDATION_FAILED, **asked))
+    assert step is not None
+    assert isinstance(step.action, CreateRecord)
+    new = step.action.spec
+    assert (new.source, new.source_digest, new.continues) == (name(2), digest(2), "rb-1")
+    assert (new.emergency, new.incident, new.requested_by, new.before) == (True, "INC-1", "ann", ago(days=1))
+    assert new.to == ""
+    assert "v2 failed" in new.reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "first", "bad_copy"),
+    [
+        pytest.param(Reason.DIGEST_MISMATCH, None, True, id="the target was a wrong copy"),
+        pytest.param(Reason.NOT_AVAILABLE, INTEGRITY_TRIGGER, False, id="only what was left at first was a wrong copy"),
+        pytest.param(Reason.NOT_AVAILABLE, METRIC, False, id="no wrong copy at all"),
+    ],
+)
+def test_mismatch_condemns_one_copy_and_not_the_next(
+    reason: Reason,
+    first: FiredTrigger | None,
+    bad_copy: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    step = continued(after(reason, trigger=first))
+    assert step is not None
+    assert isinstance(step.action, CreateRecord)
+    assert is_bad_copy(step.action.spec) is bad_copy
+
+
+# Drift
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 60), (8, 60), (1000, 60)]
+)
+def test_pause_grows_to_once_a_minute(count: int, seconds: float) -> None:
+    assert pause(count).total_seconds() == seconds
+
+
+DRIFTED = world(workload=workload(V2), checked=checked(V3))
+
+
+def test_drift_is_verified_and_written_back() -> None:
+    assert getattr(drifted(replace(DRIFTED, checked={})), "action", None) == Verify(snapshot=V3)
+    step = drifted(DRIFTED)
+    assert step is not None
+    assert (step.reason, step.action) == (Reason.DRIFTED, Switch(snapshot=V3, drift=True))
+
+
+def test_drift_waits_for_its_pause() -> None:
+    step = drifted(replace(DRIFTED, drift=Drift(count=3, last=ago(seconds=1))))
+    assert step is not None
+    assert (step.action, step.after) == (None, 3.0)
+    assert decide(replace(DRIFTED, drift=Drift(count=3, last=ago(seconds=4)))).action == Switch(snapshot=V3, drift=True)
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        pytest.param(world(), id="it serves what it should"),
+        pytest.param(replace(DRIFTED, complete=False), id="half a list does not know what is quarantined"),
+        pytest.param(replace(DRIFTED, quarantined={digest(3): "INC-1"}), id="a quarantined digest is not written back"),
+        pytest.param(having(DRIFTED, snapshot=""), id="nothing serves"),
+        pytest.param(swapped(DRIFTED, replace(V3, digest=digest("new"))), id="the name is another's by now"),
+        pytest.param(replace(DRIFTED, workload=None), id="there is no workload"),
+        pytest.param(
+            replace(DRIFTED, workload=workload(V2, meta=Meta(namespace="ml", name="digits-server"))), id="not opted in"
+        ),
+    ],
+)
+def test_not_written_back(observed: Observed) -> None:
+    assert drifted(observed) is None
+
+
+def test_drift_is_not_written_back_with_bytes_that_changed() -> None:
+    step = drifted(replace(DRIFTED, checked=checked(V3, Reason.DIGEST_MISMATCH)))
+    assert step is not None
+    assert (step.reason, step.action) == (Reason.DIGEST_MISMATCH, None)
+
+
+def test_drift_during_a_rollback_waits_for_complete_lists_too() -> None:
+    assert reassert(replace(DRIFTED, complete=False), V3) is None
+    running = record(target=name(2), target_digest=digest(2), intent_at=ago(minutes=1), switched_at=ago(minutes=1))
+    observed = locked(replace(DRIFTED, complete=False, workload=workload()), running)
+    assert not isinstance(decide(observed).action, Switch)

@@ -1,0 +1,274 @@
+"""How a snapshot is bound to a workload, and how a workload is read."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding
+from lastgood.api.meta import Meta
+from lastgood.api.names import DIGEST_STAMP, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
+from lastgood.api.snapshot import ModelSnapshot, StoreSource
+from lastgood.core.workload import (
+    Container,
+    Rollout,
+    Workload,
+    carries,
+    conflicts,
+    current,
+    render,
+    template,
+    workload_problem,
+)
+from tests.unit.core.builders import BINDINGS, V2, V3, deployment, digest, snapshot, workload
+
+STORED = replace(V2, source=StoreSource(path="digits/2"))
+
+
+def env(value: str, variable: str = "MODEL_PATH") -> EnvBinding:
+    return EnvBinding(container="server", name=variable, value=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "of", "rendered"),
+    [
+        ("/models/$(path)", V2, "/models/digits/2"),
+        ("$(uri)", V2, "pvc://models/digits/2"),
+        ("$(uri)", STORED, "store://digits/2"),
+        ("$(image)", V2, "registry/server:2"),
+        ("$(digest)", V2, digest(2)),
+        ("$(name)@$(version)", V2, "digits-v2@2"),
+        ("$(path)$(path)", V2, "digits/2digits/2"),
+        ("plain, and $ and $() and (path)", V2, "plain, and $ and $() and (path)"),
+        ("$(image)", snapshot(2, image=""), None),
+        ("$(secret)", V2, None),
+        ("$(name)", snapshot(2, version="$(digest)"), "digits-v2"),
+        ("$(version)", snapshot(2, version="$(digest)"), "$(digest)"),
+    ],
+)
+def test_render(value: str, of: ModelSnapshot, rendered: str | None) -> None:
+    bound = render((env(value),), of)
+    assert (bound and bound[0].value) == rendered
+
+
+def test_one_field_without_a_value_is_no_value_at_all() -> None:
+    assert render(BINDINGS, snapshot(2, image="")) is None
+
+
+def test_current_values() -> None:
+    there = workload(template_annotations={"team": "vision"})
+    assert current(there, env("")) == "/models/digits/3"
+    assert current(there, env("", "OTHER")) is None
+    assert current(there, ImageBinding(container="server", value="")) == "registry/server:3"
+    assert current(there, ImageBinding(container="other", value="")) is None
+    assert current(there, AnnotationBinding(name="team", value="")) == "vision"
+
+
+STAMPS = {SNAPSHOT_STAMP: "digits-v3", DIGEST_STAMP: str(digest(3))}
+
+
+@pytest.mark.parametrize(
+    ("there", "carried"),
+    [
+        pytest.param(workload(), True, id="values and stamps"),
+        pytest.param(workload(stamped=False), True, id="set up by hand, never stamped"),
+        pytest.param(workload(V2), False, id="another's values"),
+        pytest.param(workload(template_annotations=STAMPS | {DIGEST_STAMP: "sha256:other"}), False, id="other bytes"),
+        pytest.param(workload(template_annotations=STAMPS | {SNAPSHOT_STAMP: "copy"}), False, id="another copy"),
+        pytest.param(workload(template_annotations={DIGEST_STAMP: str(digest(3))}), False, id="half a stamp"),
+        pytest.param(workload(containers={}), False, id="the container is gone"),
+        pytest.param(
+            workload(containers={"server": Container(name="server", image="registry/server:3")}),
+            False,
+            id="no variable",
+        ),
+    ],
+)
+def test_carries(there: Workload, carried: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert carries(there, BINDINGS, V3) is carried
+
+
+def test_nothing_to_bind_is_not_carried() -> None:
+    assert not carries(workload(), (env("$(image)"),), snapshot(3, image=""))
+
+
+def test_template_holds_every_bound_field_and_the_stamps() -> None:
+    bindings = (*BINDINGS, env("$(name)", "MODEL"), AnnotationBinding(name="team/model", value="$(version)"))
+    assert template(render(bindings, V2) or (), V2) == {
+        "spec": {
+            "template": {
+                "metadata": {
+                    "annotations": {SNAPSHOT_STAMP: "digits-v2", DIGEST_STAMP: str(digest(2)), "team/model": "2"}
+                },
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "server",
+                            "env": [
+                                {"name": "MODEL_PATH", "value": "/models/digits/2"},
+                                {"name": "MODEL", "value": "digits-v2"},
+                            ],
+                            "image": "registry/server:2",
+                        }
+                    ]
+                },
+            }
+        }
+    }
+
+
+def test_template_of_annotations_alone_names_no_container() -> None:
+    bound = render((AnnotationBinding(name="team/model", value="$(version)"),), V2) or ()
+    assert template(bound, V2, stamp=False) == {
+        "spec": {"template": {"metadata": {"annotations": {"team/model": "2"}}}}
+    }
+
+
+def test_what_is_written_is_carried() -> None:
+    written = template(render(BINDINGS, V2) or (), V2)
+    body = {"metadata": {"labels": {OPT_IN_LABEL: "digits"}}, **written}
+    assert carries(Workload.from_body(body), BINDINGS, V2)
+    assert not carries(Workload.from_body(body), BINDINGS, V3)
+
+
+@pytest.mark.parametrize(
+    ("there", "reason", "words"),
+    [
+        (None, Reason.TARGET_NOT_FOUND, "spec.targetRef: there is no Deployment 'digits-server'"),
+        (
+            workload(meta=Meta(namespace="ml", name="digits-server")),
+            Reason.NOT_OPTED_IN,
+            "kubectl label --overwrite -n ml deployment/digits-server lastgood.dev/model-deployment=digits",
+        ),
+        (
+            workload(meta=Meta(namespace="ml", name="digits-server", labels={OPT_IN_LABEL: "letters"})),
+            Reason.NOT_OPTED_IN,
+            "has not opted in",
+        ),
+        (workload(containers={}), Reason.CONTAINER_NOT_FOUND, "'server' (there are: none)"),
+        (
+            workload(containers={"web": Container(name="web"), "proxy": Container(name="proxy")}),
+            Reason.CONTAINER_NOT_FOUND,
+            "'server' (there are: proxy, web)",
+        ),
+        (
+            workload(containers={"server": Container(name="server", computed=frozenset({"MODEL_PATH"}))}),
+            Reason.VALUE_FROM,
+            "variable 'MODEL_PATH' of 'server' has valueFrom",
+        ),
+    ],
+)
+def test_workload_problem(there: Workload | None, reason: Reason, words: str) -> None:
+    found = workload_problem(deployment(), there)
+    assert found is not None
+    assert found[0] == reason
+    assert words in found[1]
+
+
+def test_annotation_needs_no_container() -> None:
+    bindings = (AnnotationBinding(name="team/model", value="x"),)
+    assert workload_problem(deployment(bindings=bindings), workload(containers={})) is None
+
+
+def owning(manager: str, *path: str) -> tuple[str, dict[str, Any]]:
+    fields: dict[str, Any] = {}
+    for step in reversed(("f:spec", "f:template", *path)):
+        fields = {step: fields}
+    return manager, fields
+
+
+SERVER = ("f:spec", "f:containers", 'k:{"name":"server"}')
+VARIABLE = (*SERVER, "f:env", 'k:{"name":"MODEL_PATH"}', "f:value")
+TEAM = AnnotationBinding(name="team/model", value="x")
+
+
+@pytest.mark.parametrize(
+    ("owner", "found"),
+    [
+        (owning("argocd", *VARIABLE), [(BINDINGS[0], "argocd")]),
+        (owning("argocd", *SERVER, "f:image"), [(BINDINGS[1], "argocd")]),
+        (owning("helm", "f:metadata", "f:annotations", "f:team/model"), [(TEAM, "helm")]),
+        (owning("lastgood", *VARIABLE), []),
+        (owning("argocd", *SERVER, "f:env", 'k:{"name":"OTHER"}', "f:value"), []),
+        (owning("argocd", *SERVER, "f:env", 'k:{"name":"MODEL_PATH"}', "f:valueFrom"), []),
+        (owning("argocd", "f:spec", "f:containers", 'k:{"name":"proxy"}', "f:image"), []),
+        (owning("argocd"), []),
+        (("argocd", {"f:spec": "nonsense"}), []),
+    ],
+)
+def test_conflicts(owner: tuple[str, dict[str, Any]], found: list[tuple[Binding, str]]) -> None:
+    assert list(conflicts(workload(owners=(owner,)), (*BINDINGS, TEAM))) == found
+
+
+BODY = {
+    "metadata": {
+        "name": "digits-server",
+        "namespace": "ml",
+        "generation": 4,
+        "labels": {OPT_IN_LABEL: "digits"},
+        "managedFields": [
+            {"manager": "argocd", "fieldsV1": {"f:spec": {}}},
+            {"manager": "kube-controller-manager", "subresource": "status", "fieldsV1": {"f:status": {}}},
+        ],
+    },
+    "spec": {
+        "replicas": 2,
+        "selector": {"matchLabels": {"app": "digits"}},
+        "template": {
+            "metadata": {"annotations": STAMPS},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "server",
+                        "image": "registry/server:3",
+                        "env": [
+                            {"name": "MODEL_PATH", "value": "/models/digits/3"},
+                            {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {"name": "a", "persistentVolumeClaim": {"claimName": "models"}},
+                    {"name": "b", "emptyDir": {}},
+                ],
+            },
+        },
+    },
+    "status": {
+        "observedGeneration": 4,
+        "replicas": 2,
+        "updatedReplicas": 2,
+        "availableReplicas": 2,
+        "conditions": [{"type": "Progressing", "reason": "NewReplicaSetAvailable"}],
+    },
+}
+
+
+def test_workload_is_read() -> None:
+    read = Workload.from_body(BODY)
+    assert carries(read, BINDINGS, V3)
+    assert read.claims == frozenset({"models"})
+    assert read.containers["server"].computed == frozenset({"HOST"})
+    assert read.owners == (("argocd", {"f:spec": {}}),)
+    assert read.selector == {"app": "digits"}
+    assert read.rollout == Rollout(seen=True, desired=2, updated=2, available=2, total=2)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "complete"),
+    [
+        pytest.param(Rollout(seen=True, desired=2, updated=2, available=2, total=2), True, id="done"),
+        pytest.param(Rollout(seen=False, desired=2, updated=2, available=2, total=2), False, id="not seen yet"),
+        pytest.param(Rollout(seen=True, desired=2, updated=1, available=2, total=2), False, id="half updated"),
+        pytest.param(Rollout(seen=True, desired=2, updated=2, available=2, total=3), False, id="an old one left"),
+        pytest.param(Rollout(seen=True, desired=2, updated=2, available=1, total=2), False, id="one not available"),
+        pytest.param(Rollout(seen=True), True, id="scaled to zero"),
+    ],
+)
+def test_rollout_is_complete_as_kubectl_has_it(rollout: Rollout, complete: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert rollout.complete is complete
+
+
+def test_deadline_is_read_from_the_condition() -> None:
+    status = BODY["status"] | {"conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}
+    assert Workload.from_body(BODY | {"status": status}).rollout.deadline_exceeded
