@@ -100,7 +100,9 @@ class Sampler:
     async def _workload(self, observed: Observed, source: WorkloadSource) -> Sample:
         workload = observed.workload
         crash = await self._crash(workload) if workload and "CrashLoop" in source.on else None
-        return workload_sample(source, workload, crash, observed.deployment.status.available_at)
+        status = observed.deployment.status
+        since = status.history[-1].since if status.history else None
+        return workload_sample(source, workload, crash, status.available_at, since)
 
     async def _crash(self, workload: Workload) -> str | None:
         selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())

@@ -278,7 +278,7 @@ def not_available(run: Run) -> Step | None:
         return None
     if rollout.complete:
         return run.note(Reason.AVAILABLE, f"every pod serves {run.status.target}", available_at=now)
-    if now >= deadline or (rollout.seen and rollout.deadline_exceeded):
+    if now >= deadline or rollout.exceeded(run.status.switched_at):
         return run.end(Outcome.FAILED, Reason.NOT_AVAILABLE, f"{run.status.target} did not become available in time")
     rest = (deadline - now).total_seconds()
     return Step(reason=Reason.WAITING, message=f"waiting for the pods of {run.status.target}", after=rest)

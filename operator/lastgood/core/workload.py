@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding, ModelDeployment
@@ -35,11 +36,20 @@ class Rollout:
     available: int = 0
     total: int = 0
     deadline_exceeded: bool = False
+    exceeded_at: datetime | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every pod is of the newest template and available (as `kubectl rollout status` has it)."""
         return self.seen and self.total == self.updated == self.desired and self.available >= self.desired
+
+    def exceeded(self, since: datetime | None) -> bool:
+        """Tell whether the controller gave up on what is rolled out since then.
+
+        What it said of an earlier template stays in its status until a pod of the newest one makes progress.
+        """
+        stale = self.exceeded_at is not None and since is not None and self.exceeded_at <= since
+        return self.seen and self.deadline_exceeded and not stale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +98,15 @@ def _container(item: Fields) -> Container:
 def _rollout(whole: Fields) -> Rollout:
     status = whole.child("status")
     progressing = [item for item in status.items("conditions") if item.text("type") == "Progressing"]
+    exceeded = [item for item in progressing if item.text("reason") == "ProgressDeadlineExceeded"]
     return Rollout(
         seen=status.integer("observedGeneration", 0) >= whole.child("metadata").integer("generation", 0),
         desired=whole.child("spec").integer("replicas", 1),
         updated=status.integer("updatedReplicas", 0),
         available=status.integer("availableReplicas", 0),
         total=status.integer("replicas", 0),
-        deadline_exceeded=any(item.text("reason") == "ProgressDeadlineExceeded" for item in progressing),
+        deadline_exceeded=bool(exceeded),
+        exceeded_at=exceeded[0].time("lastUpdateTime") if exceeded else None,
     )
 
 
