@@ -1,5 +1,6 @@
 """What a trigger sees: a breach rolls back, a blip does not, and no answer is neither good nor bad."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -203,7 +204,7 @@ def crashes(world: World, watch: Body, fate: str) -> None:
 def test_pods_that_stop_being_available_roll_back(world: World) -> None:
     serve_two(world, workload("Unavailable"))
 
-    world.kubectl("annotate", "pods", "--all", "--overwrite", "lastgood-test/ready=never")
+    world.pods_become("never")
     record = world.rollback()
 
     assert record["spec"]["trigger"]["value"] == "0 of 2 pods available"
@@ -211,9 +212,11 @@ def test_pods_that_stop_being_available_roll_back(world: World) -> None:
     assert world.model_path() == "/models/digits/1"
 
 
-def test_a_rollout_past_its_deadline_rolls_back(world: World) -> None:
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_rollout_past_its_deadline_rolls_back(world: World, replicas: int) -> None:
     world.serve(1)
-    world.kubectl("patch", "deployment/digits-server", "-p", '{"spec": {"progressDeadlineSeconds": 2}}')
+    patch = {"spec": {"progressDeadlineSeconds": 2, "replicas": replicas}}
+    world.kubectl("patch", "deployment/digits-server", "-p", json.dumps(patch))
     crashes(world, workload("ProgressDeadlineExceeded", 1), "never")
 
     record = world.rollback()

@@ -257,6 +257,10 @@ class World:
                 made.setdefault(answer["metadata"]["generation"], event)
         return tuple(made.values())
 
+    def pods_become(self, fate: str) -> None:
+        """Let the pods that there are fare otherwise (see tests/cluster/README.md); one may vanish meanwhile."""
+        self.kubectl("annotate", "pods", "--all", "--overwrite", f"lastgood-test/ready={fate}", check=False)
+
     def trigger(self, name: str) -> Body:
         """Return what the status says of a trigger, or nothing."""
         return dict(next((item for item in self.status().get("triggers", []) if item["name"] == name), {}))
