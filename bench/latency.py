@@ -3,6 +3,9 @@
 The clock starts when the annotation is sent and stops when a watch on Deployments shows the pod template of the
 known-good snapshot. In between the operator records the intent, takes the lock, chooses and switches; nothing is
 skipped. Beside it, from the same run: the round trip of the annotation's own PATCH, which no operator can beat.
+
+Each rollback ends before the next is asked for; with --overlap the next is asked for as soon as one has switched,
+while the operator still quarantines, verifies and validates for those before it.
 """
 
 import argparse
@@ -10,7 +13,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +34,7 @@ from bench.common import (
 )
 from lastgood.kube.client import Client
 from lastgood.kube.connection import Connection
-from lastgood.kube.resources import DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
+from lastgood.kube.resources import DEPLOYMENTS, EVENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
 from tests.cluster import Cluster, running
 
 Body = dict[str, Any]
@@ -71,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     found.add_argument("--json", action="store_true", help="print one JSON object")
     found.add_argument("--count", type=int, default=200, metavar="N", help="how many ModelDeployments (200)")
+    found.add_argument("--overlap", action="store_true", help="do not wait for one to end before asking for the next")
     found.add_argument("--replicas", type=int, default=0, metavar="N", help="pods of each workload, by kwok (0)")
     found.add_argument("--profile", metavar="FILE", help="write a cProfile of the operator here")
     return found
@@ -85,8 +89,12 @@ async def measure(cluster: Cluster, folder: Path, arguments: argparse.Namespace)
     with operator(cluster, NAMESPACE, folder, profile=arguments.profile) as process:
         await prepare(client, folder, models, arguments.replicas)
         used = process.cpu_seconds
-        async with watching(client) as seen:
-            times = [await emergency(client, seen, model) for model in models]
+        async with watching(client, WORKLOADS, switched) as switches, watching(client, DEPLOYMENTS, over) as ends:
+            times = []
+            for model in models:
+                times.append(await emergency(client, switches, model))
+                if not arguments.overlap:
+                    await ends.when(model)
         outcomes = await ended(client, len(models))
         figures = summary(times, outcomes, process, used)
     await connection.close()
@@ -120,7 +128,8 @@ async def prepare(client: Client, store: Path, models: list[str], replicas: int)
     rollback = {"knownGood": {"soak": "0s"}}
     await gathered(client.create(DEPLOYMENTS, NAMESPACE, deployment(model, 2, rollback=rollback)) for model in models)
     await until_all(client, DEPLOYMENTS, serves, len(models), "v2 serves")
-    await asyncio.sleep(3)  # Events are written later than what they tell of
+    to_stderr("waiting until the Events of all that are written")
+    await still(client)
 
 
 async def gathered(work: Any) -> None:  # noqa: ANN401  # an iterable of coroutines
@@ -143,6 +152,14 @@ async def until_all(client: Client, resource: Resource, true: Any, count: int, w
         await asyncio.sleep(0.5)
 
 
+async def still(client: Client) -> None:
+    """Wait until no more Events come: they are written later than what they tell of, and not all at once."""
+    before, count = -1, 0
+    while before != count:
+        await asyncio.sleep(2)
+        before, count = count, len((await client.list(EVENTS, NAMESPACE, metadata_only=True))[0])
+
+
 def verified(body: Body) -> bool:
     """Tell whether a snapshot is verified."""
     return is_true(body, "Verified")
@@ -162,7 +179,7 @@ def is_true(body: Body, type_: str) -> bool:
 
 @dataclass(kw_only=True)
 class Seen:
-    """When each workload was first seen with its known-good snapshot."""
+    """When something was first seen of each model."""
 
     times: dict[str, float] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -176,26 +193,37 @@ class Seen:
         return self.times[model]
 
 
+def switched(body: Body) -> str:
+    """Return the model whose workload this is, once it has the known-good snapshot."""
+    annotations = body["spec"]["template"]["metadata"].get("annotations") or {}
+    return str(body["metadata"]["name"]) if annotations.get(STAMP, "").endswith("-v1") else ""
+
+
+def over(body: Body) -> str:
+    """Return the model, once its rollback has ended and the operator has nothing more to write about it."""
+    status = body.get("status", {})
+    ready = next((item["reason"] for item in status.get("conditions", []) if item["type"] == "Ready"), "")
+    return str(body["metadata"]["name"]) if ready == "Held" and "activeRollback" not in status else ""
+
+
 @asynccontextmanager
-async def watching(client: Client) -> AsyncIterator[Seen]:
-    """Watch the workloads for as long as the block."""
+async def watching(client: Client, resource: Resource, about: Callable[[Body], str]) -> AsyncIterator[Seen]:
+    """Watch objects for as long as the block, and note when each model is first told of."""
     seen = Seen()
-    _, version = await client.list(WORKLOADS, NAMESPACE)
-    task = asyncio.create_task(watch(client, version, seen))
+    _, version = await client.list(resource, NAMESPACE)
+
+    async def watch() -> None:
+        async for event in client.watch(resource, NAMESPACE, field_selector="", resource_version=version):
+            now, body = time.perf_counter(), event["object"]
+            if event["type"] != "BOOKMARK" and (model := about(body)):
+                seen.times.setdefault(model, now)
+                seen.changed.set()
+
+    task = asyncio.create_task(watch())
     yield seen
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def watch(client: Client, version: str, seen: Seen) -> None:
-    """Note the time of every switch to v1."""
-    async for event in client.watch(WORKLOADS, NAMESPACE, field_selector="", resource_version=version):
-        now, body = time.perf_counter(), event["object"]
-        annotations = body["spec"]["template"]["metadata"].get("annotations") or {} if "spec" in body else {}
-        if annotations.get(STAMP, "").endswith("-v1"):
-            seen.times.setdefault(body["metadata"]["name"], now)
-            seen.changed.set()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,7 +143,9 @@ async def settled(client: Client, namespace: str) -> bool:
 async def shown(client: Client, namespace: str) -> str:
     """Return how far all of them are."""
     found = [body.get("status", {}) for body in (await client.list(DEPLOYMENTS, namespace))[0]]
-    return str(Counter((condition(status, "Ready"), condition(status, "Healthy")) for status in found))
+    kinds = ("Ready", "Healthy")
+    said = [item for status in found for item in status.get("conditions", []) if item["type"] in kinds]
+    return str(Counter((item["type"], item["status"], item["message"]) for item in said))
 
 
 class Log:
