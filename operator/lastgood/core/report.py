@@ -122,7 +122,9 @@ def _healthy(observed: Observed) -> Row:
     """Breached by any trigger; unknown while pods start or a trigger has no data; healthy otherwise."""
     triggers = observed.deployment.triggers
     verdicts = {trigger.name: verdict(observed, trigger) for trigger in triggers}
-    breached = [item.name for item in fired(observed)]
+    # After a restart there are no samples yet: what was breached stays so until a look says otherwise.
+    known = [name for name, value in verdicts.items() if value == Verdict.BREACHED]
+    breached = dict.fromkeys([*(item.name for item in fired(observed)), *known])
     if breached:
         return Type.HEALTHY, False, Reason.TRIGGER_FIRED, f"fired: {', '.join(breached)}"
     if not observed.deployment.status.snapshot:
