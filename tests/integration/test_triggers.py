@@ -166,6 +166,22 @@ def test_medium_severity_only_tells(world: World, endpoint: Metrics) -> None:
     world.becomes("Healthy", "True")
 
 
+def test_a_restart_does_not_make_healthy_what_was_not(world: World, endpoint: Metrics) -> None:
+    world.serve(1)
+    endpoint.says(BAD)
+    watch = trigger(endpoint, severity="medium", failureThreshold=3)
+    world.apply(world.snapshot(2), world.deployment("digits-v2", triggers=[watch]))
+    world.becomes("Healthy", "False")
+    world.operator.kill()
+    endpoint.raw(b"", status=503)
+    world.operator.start()
+    endpoint.looked(2)  # the second look comes after what was made of the first
+
+    assert world.condition("Healthy")["status"] == "False"
+    assert "soakedAt" not in world.status()["history"][-1], "it has not stayed healthy for a moment"
+    assert world.status()["lastKnownGood"] == "digits-v1"
+
+
 def test_silence_alerts_where_it_is_asked_for(world: World, endpoint: Metrics) -> None:
     serve_two(world, trigger(endpoint, onNoData="Alert"))
 
@@ -174,15 +190,19 @@ def test_silence_alerts_where_it_is_asked_for(world: World, endpoint: Metrics) -
     assert world.list("modelrollback") == []
 
 
-def test_a_crash_loop_rolls_back(world: World) -> None:
+def test_a_crash_loop_rolls_back_once(world: World) -> None:
+    world.serve(0)
     world.serve(1)
-    crashes(world, workload("CrashLoop"), "crash")
+    crashes(world, workload("CrashLoop", 1), "crash")
 
     record = world.rollback()
     assert record["spec"]["trigger"]["name"] == "pods"
     assert "CrashLoopBackOff (5 restarts)" in record["spec"]["trigger"]["value"]
     assert record["status"]["target"]["snapshot"] == "digits-v1"
     assert record["status"]["outcome"] == "Succeeded"
+    world.becomes("Healthy", "True")
+    assert len(world.list("modelrollback")) == 1, "the last pods of v2 say nothing about v1"
+    assert world.status()["snapshot"] == "digits-v1"
 
 
 def crashes(world: World, watch: Body, fate: str) -> None:
