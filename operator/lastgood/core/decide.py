@@ -105,14 +105,15 @@ def _steps(observed: Observed) -> list[Step]:
 
 
 def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
-    status = report(observed, step)
     if step.action is None:
+        status = report(observed, step)
         changed = status != observed.deployment.status
         write = UpdateDeployment(status=status) if changed else None
         tell = step.tell if changed and _reason_changed(observed, step) else Tell.NOBODY
         return Decision(reason=step.reason, message=step.message, action=write, requeue_after=after, tell=tell)
-    # What a rule records and what follows from it go into one write.
-    action = UpdateDeployment(status=status) if isinstance(step.action, UpdateDeployment) else step.action
+    # What a rule records and what follows from it go into one write; other actions are not kept waiting for it.
+    own = isinstance(step.action, UpdateDeployment)
+    action = UpdateDeployment(status=report(observed, step)) if own else step.action
     return Decision(reason=step.reason, message=step.message, action=action, requeue_after=after, tell=step.tell)
 
 
