@@ -10,7 +10,7 @@ from typing import Any
 from lastgood.api.deployment import Check, ModelDeployment, Trigger, WorkloadSource
 from lastgood.api.names import DIGEST_STAMP
 from lastgood.api.signal import Sample, Verdict
-from lastgood.core.faults import workload_sample
+from lastgood.core.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.state import Observed
 from lastgood.core.workload import Workload
 from lastgood.errors import LastgoodError
@@ -48,7 +48,8 @@ class Sampler:
         deployment = observed.deployment
         if not deployment.status.snapshot:
             return None
-        return min((self._follow(key, observed, trigger) for trigger in deployment.triggers), default=None)
+        votes = (trigger for trigger in deployment.triggers if speaks_of_what_serves(observed, trigger))
+        return min((self._follow(key, observed, trigger) for trigger in votes), default=None)
 
     def _follow(self, key: Key, observed: Observed, trigger: Trigger) -> float:
         place, interval = (key, f"trigger/{trigger.name}"), trigger.interval.total_seconds()

@@ -1,9 +1,10 @@
-"""What a workload trigger says of the workload."""
+"""What a trigger's look says of what serves now."""
 
 from datetime import datetime
 
-from lastgood.api.deployment import WorkloadSource
+from lastgood.api.deployment import HttpSource, Trigger, WorkloadSource
 from lastgood.api.signal import Sample, Verdict
+from lastgood.core.state import Observed
 from lastgood.core.workload import Workload
 
 
@@ -34,3 +35,15 @@ def workload_sample(
     if not rollout.complete and not available_at:
         return Sample(verdict=Verdict.INCONCLUSIVE, error="the pods are starting")
     return Sample(verdict=Verdict.HEALTHY, value=f"{rollout.available} of {rollout.desired} pods available")
+
+
+def speaks_of_what_serves(observed: Observed, trigger: Trigger) -> bool:
+    """Tell whether an answer would be about what serves, and not of pods of what served before.
+
+    A rollout that does not end is looked at all the same after the progress deadline: it may be half of the traffic.
+    """
+    status = observed.deployment.status
+    if not isinstance(trigger.source, HttpSource) or status.available_at:
+        return True
+    since = status.history[-1].since if status.history else None
+    return since is None or observed.now - since >= observed.deployment.rollback.progress_deadline

@@ -98,7 +98,7 @@ def forward(observed: Observed) -> Step | None:
         return Step(reason=Reason.SNAPSHOT_NOT_FOUND, message=message, tell=Tell.WARNING)
     refusal = next((found for rule in REFUSALS if (found := rule(observed, snapshot))), None)
     if refusal:
-        return Step(reason=refusal[0], message=refusal[1], tell=Tell.WARNING)
+        return Step(reason=refusal[0], message=refusal[1], tell=_grave(snapshot, refusal[0]))
     return (
         _found(observed, snapshot)
         or _suspended(observed)
@@ -106,6 +106,14 @@ def forward(observed: Observed) -> Step | None:
         or _verified(observed, snapshot)
         or _switch(observed, snapshot)
     )
+
+
+def _grave(snapshot: ModelSnapshot, reason: Reason) -> Tell:
+    """What was expected, or is not known yet, is no warning."""
+    if reason == Reason.HELD:
+        return Tell.INFO
+    waits = reason == Reason.NOT_VERIFIED and snapshot.status.verification is None
+    return Tell.NOBODY if waits else Tell.WARNING
 
 
 def held(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:

@@ -25,13 +25,14 @@ def report(observed: Observed, step: Step) -> DeploymentStatus:
     """Return the status that follows from what is observed and from the step that was decided on."""
     facts = step.facts or observed.deployment.status
     seen = replace(observed, deployment=replace(observed.deployment, status=facts))
+    facts = replace(facts, available_at=_available_at(seen))
+    seen = replace(observed, deployment=replace(observed.deployment, status=facts))
     conditions = merge_conditions(facts.conditions, _conditions(seen, step), observed.now)
     return replace(
         facts,
         observed_generation=observed.deployment.meta.generation,
         desired=observed.deployment.snapshot,
         last_known_good=_last_known_good(seen),
-        available_at=_available_at(seen),
         triggers=tuple(_trigger(seen, trigger) for trigger in seen.deployment.triggers),
         conditions=conditions,
     )

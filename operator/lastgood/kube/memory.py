@@ -11,14 +11,14 @@ from lastgood.core.state import Checked, Drift, Tally
 from lastgood.kube.cache import Key
 from lastgood.kube.clock import Clock, utc_now
 
-Period = tuple[str, str, str]
+Period = tuple[str, str, str, bool]
 
 
 @dataclass
 class Watch:
     """What was sampled for one ModelDeployment while one snapshot serves."""
 
-    period: Period = ("", "", "")
+    period: Period = ("", "", "", False)
     tallies: dict[str, Tally] = field(default_factory=dict)
     checks: dict[str, Tally] = field(default_factory=dict)
     record: str = ""
@@ -36,10 +36,13 @@ class Memory:
         self._watches: defaultdict[Key, Watch] = defaultdict(Watch)
 
     def watch(self, key: Key, deployment: ModelDeployment) -> Watch:
-        """Return what was sampled for a deployment; what was sampled of another snapshot is forgotten."""
+        """Return what was sampled for a deployment.
+
+        What was sampled of another snapshot is forgotten, and so is what was sampled while pods of it still answered.
+        """
         watch, status = self._watches[key], deployment.status
         since = str(status.history[-1].since) if status.history else ""
-        period = (deployment.meta.uid, status.snapshot, since)
+        period = (deployment.meta.uid, status.snapshot, since, status.available_at is not None)
         record = status.active.name if status.active else ""
         if watch.period != period:
             watch.period, watch.tallies, watch.drift = period, {}, Drift()

@@ -19,7 +19,7 @@ from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.signal import Sample, Verdict
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
 from lastgood.core.decide import decide
-from lastgood.core.faults import workload_sample
+from lastgood.core.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
 from lastgood.core.state import (
     Action,
@@ -344,6 +344,8 @@ class Simulation:
     def _sample(self) -> None:
         watch = self.memory.watch(HERE, self.deployment)
         for trigger in self.deployment.triggers:
+            if not speaks_of_what_serves(self.observed(), trigger):
+                continue
             if isinstance(trigger.source, WorkloadSource):
                 found = workload_sample(trigger.source, self.workload, None, self.deployment.status.available_at)
             else:
@@ -367,9 +369,9 @@ class Simulation:
         """Let the operator work until it has nothing to do and nothing to wait for."""
         quiet = 0
         for _ in range(most):
-            before = self.writes
+            before = (self.writes, len(self.faults))
             rest = self.reconcile()
-            quiet = 0 if self.writes != before else quiet + 1
+            quiet = 0 if (self.writes, len(self.faults)) != before else quiet + 1  # nobody is quiet who was killed
             busy = self.deployment.status.active is not None or self.starting
             if quiet > 4 and not busy and (rest is None or quiet > 30):
                 return
