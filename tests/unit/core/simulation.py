@@ -3,20 +3,18 @@
 What is written is read back through the parsers, as from the API server. A crash forgets the memory and nothing else.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from typing import Any, assert_never
 
-from lastgood.api.deployment import ModelDeployment, WorkloadSource
+from lastgood.api.deployment import WorkloadSource
 from lastgood.api.deployment_status import DeploymentStatus
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Meta
-from lastgood.api.names import FIELD_MANAGER, Digest, Outcome, Reason, RecordName, SnapshotName
+from lastgood.api.names import Reason, RecordName
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
-from lastgood.api.signal import Sample, Verdict
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
 from lastgood.core.decide import decide
 from lastgood.core.faults import speaks_of_what_serves, workload_sample
@@ -37,12 +35,12 @@ from lastgood.core.state import (
     UpdateSnapshot,
     Verify,
 )
-from lastgood.core.workload import Container, Rollout, Workload, carries, render, template
+from lastgood.core.workload import render, template
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.memory import Memory, tallied
 from tests.unit.core import builders, invariants
+from tests.unit.core.cluster import HERE, Cluster, Written
 
-HERE = Key(Kind.DEPLOYMENT, builders.NAMESPACE, builders.DEPLOYMENT)
 INTERVAL = timedelta(hours=24)
 MOST_STEPS = 60
 
@@ -56,53 +54,18 @@ class Fault(Enum):
     TWICE = "done twice"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """A write to the workload, as it was decided."""
-
-    at: datetime
-    snapshot: ModelSnapshot
-    record: str
-    drift: bool
-    edits: int
-
-
 @dataclass(kw_only=True)
-class Simulation:
-    """The cluster, its disk and metrics, and one operator.
+class Simulation(Cluster):
+    """A cluster with one operator in it, whose actions may go wrong.
 
-    `complete` is what the operator knows of its lists; `between` are events that come between a decision and its
-    action; `edits` counts what others wrote to the workload; `trusted` is false since somebody forged a status.
+    `faults` befall its next actions; `between` are events that come between a decision and its action; `told` are the
+    digests that it quarantined itself, and so knows of though its lists are not complete.
     """
 
-    deployment: ModelDeployment
-    workload: Workload | None
-    snapshots: dict[str, ModelSnapshot]
-    disk: dict[str, Digest | None]
-    now: datetime = builders.NOW
-    records: dict[str, ModelRollback] = field(default_factory=dict)
-    quarantine: dict[str, str] = field(default_factory=dict)
-    complete: bool = True
-    sick: set[Digest] = field(default_factory=set)
-    failing: set[Digest] = field(default_factory=set)
-    stuck: set[Digest] = field(default_factory=set)
-    silent: bool = False
     faults: list[Fault] = field(default_factory=list)
     between: list[Callable[["Simulation"], None]] = field(default_factory=list)
-    switches: list[Written] = field(default_factory=list)
-    made: Counter[tuple[str, tuple[str, str, bool]]] = field(default_factory=Counter)
     actions: list[str] = field(default_factory=list)
-    reads: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
-    edits: int = 0
-    writes: int = 0
-    starting: int = 0
-    trusted: bool = True
-    versions: int = 1
-    sampled: datetime | None = None
-
-    def __post_init__(self) -> None:
-        self.memory = Memory(lambda: self.now)
 
     # What the operator sees
 
@@ -206,7 +169,7 @@ class Simulation:
             case RunChecks(checks=checks):
                 watch = self.memory.watch(HERE, self.deployment)
                 for check in checks:
-                    found = self._check()
+                    found = self.check()
                     watch.checks[check.name] = tallied(watch.checks.get(check.name), found, lambda: self.now)
             case QuarantineDigest(digest=digest, reason=reason):
                 self.quarantine.setdefault(digest, reason)
@@ -216,11 +179,6 @@ class Simulation:
                 self._update_snapshot(snapshot, status)
             case _:
                 assert_never(action)
-
-    def stamped(self, meta: Meta) -> Meta:
-        """Return the metadata of an object that was just written."""
-        self.versions += 1
-        return replace(meta, resource_version=str(self.versions))
 
     def _create(self, name: RecordName, spec: RollbackSpec) -> None:
         stored = RollbackSpec.from_fields(Fields(spec.as_body(), strict=False))
@@ -300,44 +258,9 @@ class Simulation:
             watch = self.memory.watch(HERE, self.deployment)
             watch.drift = Drift(count=watch.drift.count + 1, last=self.now)
 
-    def apply(self, body: Mapping[str, Any]) -> None:
-        """Merge an apply configuration into the workload; a changed template starts a rollout."""
-        if self.workload is None:
-            return
-        given = body["spec"]["template"]
-        containers = dict(self.workload.containers)
-        for item in given.get("spec", {}).get("containers", ()):
-            there = containers[item["name"]]
-            env = dict(there.env) | {variable["name"]: variable["value"] for variable in item.get("env", ())}
-            containers[item["name"]] = Container(name=there.name, image=item.get("image", there.image), env=env)
-        annotations = dict(self.workload.template_annotations) | given.get("metadata", {}).get("annotations", {})
-        changed = replace(self.workload, containers=containers, template_annotations=annotations)
-        if changed != self.workload:
-            self.starting = 2
-            meta = self.stamped(changed.meta)
-            self.workload = replace(changed, meta=meta, rollout=replace(changed.rollout, seen=False))
-
-    # What goes on by itself
-
-    def carried(self) -> Digest | None:
-        """Return the digest of what the workload serves."""
-        workload = self.workload
-        found = [
-            item.digest
-            for item in self.snapshots.values()
-            if workload is not None and carries(workload, self.deployment.bindings, item)
-        ]
-        return found[0] if found else None
-
     def tick(self, seconds: float) -> None:
-        """Let time pass: pods start, and samples are taken."""
-        self.now += timedelta(seconds=seconds)
-        self.starting = max(0, self.starting - 1)
-        if self.workload is not None:
-            waiting = self.starting > 0 or self.carried() in self.stuck
-            rollout = builders.STARTING if waiting else builders.ROLLED_OUT
-            if rollout != self.workload.rollout:
-                self.workload = replace(self.workload, meta=self.stamped(self.workload.meta), rollout=rollout)
+        """Let time pass, and take samples."""
+        super().tick(seconds)
         if self.deployment.status.snapshot:
             self._sample()
 
@@ -349,21 +272,8 @@ class Simulation:
             if isinstance(trigger.source, WorkloadSource):
                 found = workload_sample(trigger.source, self.workload, None, self.deployment.status.available_at)
             else:
-                found = self._metric()
+                found = self.metric()
             watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), found, lambda: self.now)
-
-    def _metric(self) -> Sample:
-        carried = self.carried()
-        if self.silent or carried is None:
-            return Sample(verdict=Verdict.INCONCLUSIVE, error="connection refused")
-        sick = carried in self.sick
-        return Sample(verdict=Verdict.BREACHED if sick else Verdict.HEALTHY, value="accuracy=0.5" if sick else "")
-
-    def _check(self) -> Sample:
-        if self.silent or self.carried() is None:
-            return Sample(verdict=Verdict.INCONCLUSIVE, error="connection refused")
-        failed = self.carried() in self.failing
-        return Sample(verdict=Verdict.BREACHED if failed else Verdict.HEALTHY, value="ok=false" if failed else "")
 
     def settle(self, most: int = 400) -> None:
         """Let the operator work until it has nothing to do and nothing to wait for."""
@@ -426,6 +336,3 @@ def simulation(**changes: Any) -> Simulation:
     for name, value in changes.items():
         setattr(made, name, value)
     return made
-
-
-__all__ = ["FIELD_MANAGER", "Fault", "Outcome", "Rollout", "Simulation", "SnapshotName", "read_back", "simulation"]

@@ -1,0 +1,251 @@
+"""A rollback before its switch: each test is one moment of it and the one next thing to do."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lastgood.api.deployment_status import Active
+from lastgood.api.meta import Meta
+from lastgood.api.names import Digest, Outcome, Reason, RecordName
+from lastgood.core.decide import decide
+from lastgood.core.state import (
+    FRESH,
+    Checked,
+    CreateRecord,
+    QuarantineDigest,
+    Switch,
+    UpdateDeployment,
+    UpdateRecord,
+    Verify,
+)
+from tests.unit.core.builders import (
+    NOW,
+    V1,
+    V2,
+    ago,
+    checked,
+    digest,
+    having,
+    locked,
+    name,
+    policy,
+    record,
+    spec,
+    workload,
+    world,
+)
+from tests.unit.core.moments import AVAILABLE, EMERGENCY, INTENT, SWITCHED, after, before, ended, status_of
+
+# The lock
+
+
+def test_waiting_record_takes_the_lock_and_what_it_takes_to_write_it_again() -> None:
+    decision = decide(world(records=(record(asked=spec(source="", source_digest="")),)))
+    assert isinstance(decision.action, UpdateDeployment)
+    assert decision.reason == Reason.ACCEPTED
+    assert decision.action.status.active == Active(name=RecordName("by-hand"), since=NOW, spec=spec().as_body())
+
+
+def test_source_that_does_not_serve_has_no_digest_of_ours() -> None:
+    decision = decide(world(records=(record(asked=spec(source=name(1), source_digest="")),)))
+    assert isinstance(decision.action, UpdateDeployment)
+    assert decision.action.status.active is not None
+    assert "digest" not in decision.action.status.active.spec["from"]
+
+
+def test_record_that_was_removed_is_written_again() -> None:
+    observed = replace(before(), records=())
+    assert decide(observed).action == CreateRecord(name=RecordName("by-hand"), spec=spec())
+
+
+def test_forged_record_of_the_name_changes_nothing() -> None:
+    """Whoever deletes the record and makes another of its name does not choose the target."""
+    observed = replace(before(), records=(record(asked=spec(to=name(1), emergency=True)),))
+    assert status_of(decide(observed)).target == name(2)
+
+
+def test_forged_lock_is_let_go() -> None:
+    observed = replace(
+        having(world(), active=Active(name=RecordName("rb"), since=None, spec={})), taken=frozenset({"rb"})
+    )
+    decision = decide(observed)
+    assert isinstance(decision.action, UpdateDeployment)
+    assert decision.action.status.active is None
+
+
+# Before the switch
+
+
+def test_incomplete_list_is_never_used_to_choose() -> None:
+    decision = decide(before(complete=False, snapshots=(V1,)))
+    assert (decision.reason, decision.requeue_after) == (Reason.WAITING, 1.0)
+    assert not isinstance(decision.action, Switch | Verify | UpdateRecord)
+
+
+def test_choice_is_verified_now() -> None:
+    assert decide(replace(before(), checked={})).action == Verify(snapshot=V2)
+    assert decide(replace(before(), checked=checked(V2, at=NOW - 1.1 * FRESH))).action == Verify(snapshot=V2)
+    waiting = decide(replace(before(), checked={}, verifying=frozenset({name(2)})))
+    assert not isinstance(waiting.action, Verify)
+
+
+def test_verification_of_a_snapshot_created_anew_is_not_this_ones() -> None:
+    """Deleting a snapshot and creating it again over other bytes does not inherit the verification."""
+    old = {name(2): Checked(uid="old", digest=digest(2), reason=Reason.VERIFIED, at=NOW)}
+    assert decide(replace(before(), checked=old)).action == Verify(snapshot=V2)
+
+
+def test_intent_precedes_the_switch() -> None:
+    status = status_of(decide(before()))
+    assert (status.target, status.target_digest, status.intent_at) == (name(2), digest(2), NOW)
+    assert (status.verification, status.verified_at, status.switched_at) == ("Fresh", NOW, None)
+    assert [item.verdict for item in status.candidates] == ["Chosen", "NotNeeded", "PassedOver", "NotNeeded"]
+    assert decide(before(record(**INTENT))).action == Switch(snapshot=V2)
+
+
+def test_intent_is_made_anew_when_the_choice_changes() -> None:
+    observed = replace(before(record(**INTENT)), checked=checked(V1), quarantined={digest(2): "INC-2"})
+    assert status_of(decide(observed)).target == name(1)
+
+
+def test_refused_copy_is_passed_over_and_the_next_one_verified() -> None:
+    assert decide(replace(before(), checked=checked(V2, Reason.DIGEST_MISMATCH))).action == Verify(snapshot=V1)
+
+
+def test_refusal_counts_as_long_as_the_rollback_runs() -> None:
+    """Two large copies that cannot be read are not tried in turn for ever."""
+    refused = checked(V2, Reason.UNREADABLE, ago(minutes=5)) | checked(V1, at=NOW)
+    observed = replace(before(), checked=refused)
+    active = observed.deployment.status.active
+    assert active is not None
+    assert status_of(decide(having(observed, active=replace(active, since=ago(minutes=6))))).target == name(1)
+    assert decide(having(observed, active=replace(active, since=ago(minutes=4)))).action == Verify(snapshot=V2)
+
+
+def test_nothing_to_go_back_to_keeps_what_serves() -> None:
+    decision = decide(before(quarantined={digest(number): "INC-1" for number in range(3)}))
+    assert ended(decision) == (Outcome.FAILED, Reason.NO_KNOWN_GOOD)
+    assert len(status_of(decision).candidates) == 4
+
+
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        (None, Reason.TARGET_NOT_FOUND),
+        (workload(meta=Meta(namespace="ml", name="digits-server")), Reason.NOT_OPTED_IN),
+        (workload(containers={}), Reason.CONTAINER_NOT_FOUND),
+    ],
+)
+def test_workload_that_may_not_be_written_is_told_at_once(there: Any, reason: Reason) -> None:
+    assert ended(decide(replace(before(), workload=there, complete=False))) == (Outcome.FAILED, reason)
+
+
+def test_crash_after_the_apply_does_not_switch_again() -> None:
+    observed = replace(before(record(**INTENT)), workload=workload(V2), checked={})
+    assert status_of(decide(observed)).switched_at == NOW
+
+
+def test_switch_is_not_forgotten_when_the_owner_opts_out_meanwhile() -> None:
+    there = workload(V2, meta=Meta(namespace="ml", name="digits-server"))
+    observed = replace(before(record(**INTENT)), workload=there)
+    assert status_of(decide(observed)).switched_at == NOW
+    half = replace(observed, complete=False, snapshots=(V1,))
+    assert not isinstance(decide(half).action, UpdateRecord)
+
+
+def test_workload_that_carries_the_target_without_an_intent_is_no_switch() -> None:
+    assert status_of(decide(replace(before(), workload=workload(V2)))).switched_at is None
+
+
+# Emergencies
+
+
+def test_emergency_takes_a_recent_verification() -> None:
+    observed = replace(before(record(asked=EMERGENCY)), checked={})
+    status = status_of(decide(observed))
+    assert (status.verification, status.verified_at) == ("Recent", ago(hours=1))
+
+
+def test_emergency_verifies_what_was_not_verified_recently() -> None:
+    observed = policy(replace(before(record(asked=EMERGENCY)), checked={}), max_verification_age=timedelta(hours=1))
+    assert decide(observed).action == Verify(snapshot=V2)
+
+
+@pytest.mark.parametrize("why", [Reason.DIGEST_MISMATCH, Reason.UNREADABLE])
+def test_emergency_does_not_take_what_was_just_refused(why: Reason) -> None:
+    observed = replace(before(record(asked=EMERGENCY)), checked=checked(V2, why))
+    assert status_of(decide(observed)).target == name(1)
+
+
+def test_emergency_quarantines_what_was_serving_once() -> None:
+    observed = after(SWITCHED, EMERGENCY)
+    assert decide(observed).action == QuarantineDigest(
+        digest=digest(3), reason="INC-1: backdoor", incident="INC-1", by="ann"
+    )
+    listed = replace(observed, quarantined={digest(3): "INC-1"})
+    assert status_of(decide(listed)).quarantined == (digest(3),)
+    assert decide(after(SWITCHED | {"quarantined": (digest(3),)}, EMERGENCY)).action != decide(observed).action
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(spec(), id="no emergency"),
+        pytest.param(replace(EMERGENCY, continues=RecordName("rb-1")), id="a target that failed is only left"),
+        pytest.param(replace(EMERGENCY, source_digest=digest(2)), id="the target has the same bytes"),
+        pytest.param(replace(EMERGENCY, source_digest=Digest("")), id="nobody knows what was serving"),
+    ],
+)
+def test_not_quarantined(asked: Any) -> None:
+    assert not isinstance(decide(after(SWITCHED, asked)).action, QuarantineDigest)
+
+
+RECENT = SWITCHED | {"verification": "Recent", "quarantined": (digest(3),)}
+
+
+def test_hash_that_an_emergency_left_out_is_made_up_for() -> None:
+    observed = after(RECENT, EMERGENCY)
+    assert decide(observed).action == Verify(snapshot=V2)
+    old = replace(observed, checked=checked(V2, at=ago(seconds=2)))
+    assert decide(old).action == Verify(snapshot=V2)
+    good = replace(observed, checked=checked(V2))
+    assert status_of(decide(good)).verification == "Fresh"
+    unread = replace(observed, checked=checked(V2, Reason.UNREADABLE))
+    assert status_of(decide(unread)).verification == "Unreadable"
+    bad = replace(observed, checked=checked(V2, Reason.DIGEST_MISMATCH))
+    assert ended(decide(bad)) == (Outcome.FAILED, Reason.DIGEST_MISMATCH)
+
+
+def test_emergency_is_not_done_before_its_late_hash() -> None:
+    observed = replace(after(RECENT | {"available_at": NOW}, EMERGENCY), verifying=frozenset({name(2)}))
+    assert decide(observed).reason == Reason.WAITING
+
+
+def test_emergency_of_unreadable_bytes_is_not_a_success() -> None:
+    facts = AVAILABLE | {"verification": "Unreadable", "quarantined": (digest(3),)}
+    assert ended(decide(after(facts, EMERGENCY))) == (Outcome.UNVALIDATED, Reason.UNVALIDATED)
+
+
+def test_emergency_takes_over_what_runs() -> None:
+    urgent = record("urgent", EMERGENCY)
+    assert ended(decide(locked(world(), record(), [urgent]))) == (Outcome.SUPERSEDED, Reason.SUPERSEDED)
+    running = after(SWITCHED)
+    assert ended(decide(replace(running, records=(*running.records, urgent)))) == (
+        Outcome.SUPERSEDED,
+        Reason.SUPERSEDED,
+    )
+
+
+def test_emergency_about_to_switch_is_not_taken_over() -> None:
+    observed = locked(world(checked=checked(V2)), record(asked=EMERGENCY), [record("urgent", EMERGENCY)])
+    assert status_of(decide(observed)).outcome is None
+
+
+def test_switch_is_recorded_before_an_emergency_takes_over() -> None:
+    urgent = record("urgent", EMERGENCY)
+    unrecorded = locked(world(workload=workload(V2)), record(**INTENT), [urgent])
+    assert status_of(decide(unrecorded)).switched_at == NOW
+    unsaid = locked(world(workload=workload(V2)), record(**SWITCHED), [urgent])
+    assert isinstance(decide(unsaid).action, UpdateDeployment)
