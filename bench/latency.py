@@ -181,15 +181,19 @@ def is_true(body: Body, type_: str) -> bool:
 class Seen:
     """When something was first seen of each model."""
 
+    what: str
     times: dict[str, float] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def when(self, model: str) -> float:
         """Wait for it."""
-        async with asyncio.timeout(30):
-            while model not in self.times:
-                self.changed.clear()
-                await self.changed.wait()
+        try:
+            async with asyncio.timeout(30):
+                while model not in self.times:
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError as error:
+            raise SystemExit(f"{model}: {self.what} was not seen within 30 s") from error
         return self.times[model]
 
 
@@ -209,15 +213,18 @@ def over(body: Body) -> str:
 @asynccontextmanager
 async def watching(client: Client, resource: Resource, about: Callable[[Body], str]) -> AsyncIterator[Seen]:
     """Watch objects for as long as the block, and note when each model is first told of."""
-    seen = Seen()
+    seen = Seen(what=about.__name__)
     _, version = await client.list(resource, NAMESPACE)
 
     async def watch() -> None:
-        async for event in client.watch(resource, NAMESPACE, field_selector="", resource_version=version):
-            now, body = time.perf_counter(), event["object"]
-            if event["type"] != "BOOKMARK" and (model := about(body)):
-                seen.times.setdefault(model, now)
-                seen.changed.set()
+        last = version
+        while True:  # the API server ends a watch when it likes
+            async for event in client.watch(resource, NAMESPACE, field_selector="", resource_version=last):
+                now, body = time.perf_counter(), event["object"]
+                last = body["metadata"]["resourceVersion"]
+                if event["type"] != "BOOKMARK" and (model := about(body)):
+                    seen.times.setdefault(model, now)
+                    seen.changed.set()
 
     task = asyncio.create_task(watch())
     yield seen
