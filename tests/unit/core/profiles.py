@@ -1,4 +1,4 @@
-"""How long the property tests look: a minute for everyday, much longer with `--hypothesis-profile=long`."""
+"""How long the property tests look: a minute; much longer by `pytest tests/unit/core --hypothesis-profile=long`."""
 
 from hypothesis import HealthCheck, Phase, settings
 
