@@ -324,7 +324,7 @@ def simulation(**changes: Any) -> Simulation:
         builders.deployment().rollback,
         soak=timedelta(minutes=1),
         cooldown=timedelta(minutes=1),
-        progress_deadline=timedelta(minutes=2),
+        progress_deadline=timedelta(minutes=5),
     )
     good = builders.deployment(triggers=(builders.ACCURACY, builders.PODS), checks=(builders.SMOKE,), rollback=quick)
     made = Simulation(

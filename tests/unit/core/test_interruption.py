@@ -68,7 +68,7 @@ def test_plan_killed_after_any_action_ends_as_if_it_had_not_been(plan: Sequence[
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.FORGOTTEN, Fault.TWICE], ids=lambda fault: fault.name.lower())
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
 def test_plan_survives_a_fault_at_every_third_action(plan: Sequence[Event], fault: Fault, first: int) -> None:
-    pattern = [*[Fault.NONE] * first, *[fault, Fault.NONE, Fault.NONE] * 14]
+    pattern = [*[Fault.NONE] * first, *[fault, Fault.NONE, Fault.NONE] * 6]
     assert play(plan, pattern).essence() == play(plan).essence()
 
 
