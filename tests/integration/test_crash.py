@@ -72,7 +72,7 @@ class Played:
 
 @dataclass(kw_only=True)
 class Stage:
-    """What all points share: the API server, the store, the metrics endpoint."""
+    """What all points share: the API server, a folder, the metrics endpoint."""
 
     cluster: Cluster
     client: Client
@@ -82,10 +82,11 @@ class Stage:
 
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Served]:
-        """Make a model that v2 of serves, with the operator that brought it so far; remove it afterwards."""
+        """Make a model in a namespace and a store of its own; remove it afterwards."""
         namespace = f"crash-{secrets.token_hex(4)}"
-        operator = Operator(cluster=self.cluster, namespace=namespace, store=self.directory, logs=self.directory)
-        world = World(cluster=self.cluster, namespace=namespace, store=self.directory, operator=operator)
+        store = self.directory / namespace  # of its own: to write a checkpoint again while it is read is tampering
+        operator = Operator(cluster=self.cluster, namespace=namespace, store=store, logs=self.directory)
+        world = World(cluster=self.cluster, namespace=namespace, store=store, operator=operator)
         served = Served(client=self.client, world=world, spec=spec(f"{self.metrics}/{namespace}"))
         self.all[namespace] = served
         await served.make()
@@ -97,7 +98,7 @@ class Stage:
     def life(self, served: Served, kubeconfig: Path) -> Life:
         """Start an operator for it; all of them have one name, so that the Lease passes on at once."""
         here = ("--namespace", served.namespace, "--operator-namespace", served.namespace)
-        arguments = (*here, "--store", str(self.directory), "--allow-loopback", "--kubeconfig", str(kubeconfig))
+        arguments = (*here, "--store", str(served.world.store), "--allow-loopback", "--kubeconfig", str(kubeconfig))
         environment = {"POD_NAME": "operator-0", "LASTGOOD_LIVENESS": "", "LASTGOOD_LEASE_SECONDS": "15"}
         log = self.directory / f"{served.namespace}.log"
         return Life.start(arguments, log=log, environment=environment)
