@@ -17,7 +17,7 @@ MAX_HANDLED = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A period in which a snapshot served; `until` is None while it does."""
+    """A period in which a snapshot served; `until` is None while it does, and `uid` is the object's."""
 
     snapshot: SnapshotName
     digest: Digest
@@ -25,6 +25,7 @@ class Served:
     until: datetime | None = None
     soaked_at: datetime | None = None
     by: str = ""
+    uid: str = ""
 
     def as_body(self) -> dict[str, Any]:
         """Return it as the API server stores it."""
@@ -36,6 +37,7 @@ class Served:
                 "until": format_time(self.until),
                 "soakedAt": format_time(self.soaked_at),
                 "by": self.by,
+                "uid": self.uid or None,
             }
         )
 
@@ -241,6 +243,7 @@ def _served(item: Fields) -> Served:
         until=item.time("until"),
         soaked_at=item.time("soakedAt"),
         by=item.text("by"),
+        uid=item.text("uid"),
     )
 
 

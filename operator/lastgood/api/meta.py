@@ -83,7 +83,7 @@ def read_conditions(status: Fields) -> dict[str, Condition]:
 
 def merge_conditions(old: Conditions, new: Iterable[Condition], now: datetime) -> dict[str, Condition]:
     """Return conditions with new ones in; the time changes only where the status does (KEP-1623)."""
-    merged = dict(old)
+    merged = {type_: condition for type_, condition in old.items() if type_ in set(Type)}  # ours, and nobody else's
     for condition in new:
         before = old.get(condition.type)
         same = before is not None and before.status == condition.status and before.since is not None

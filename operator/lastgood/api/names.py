@@ -74,6 +74,7 @@ class Reason(StrEnum):
     NOT_VERIFIED = "NotVerified"
     NOT_MOUNTED = "NotMounted"
     NO_VALUE = "NoValueForBinding"
+    SWITCH_REFUSED = "SwitchRefused"
     FIELD_OWNED = "FieldOwnedByAnother"
     NO_CONFLICT = "NoConflict"
     OPTED_IN = "OptedIn"

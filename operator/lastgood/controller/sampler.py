@@ -119,6 +119,9 @@ class Sampler:
             sample = await self._probe.check(check.source.url, expression, check.source.timeout.total_seconds())
         except ExpressionError as error:
             sample = _silent(f"successCondition: {error}", invalid=True)
+        except Exception as error:  # without an answer the rollback would wait for ever
+            logger.exception("check %s", check.name)
+            sample = _silent(f"{type(error).__name__} while looking")
         if watch.record == record:
             watch.checks[check.name] = tallied(watch.checks.get(check.name), sample, self._memory.now)
             self._wake(key)

@@ -10,7 +10,7 @@ from lastgood import verify
 from lastgood.api.names import Reason
 from lastgood.api.snapshot import ModelSnapshot, PvcSource
 from lastgood.core.state import Checked
-from lastgood.errors import LastgoodError
+from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.client import Client
 from lastgood.kube.jobs import verify_on_claim
@@ -36,22 +36,33 @@ class Verifier:
         self._jobs = asyncio.Semaphore(JOBS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._unasked: dict[Key, TransientError] = {}
 
     async def start(self, snapshot: ModelSnapshot, waiter: Key) -> None:
-        """Start a verification unless it runs, and give a small one the time to finish."""
+        """Start a verification unless it runs, and give a small one the time to finish.
+
+        Raises:
+            TransientError: the last one could not even be started; the queue asks again after a growing pause.
+        """
         key = Key(Kind.SNAPSHOT, snapshot.meta.namespace, snapshot.meta.name)
+        if error := self._unasked.pop(key, None):
+            raise error
         if not self._memory.begin(key, waiter):
             return
         task = asyncio.create_task(self._run(key, snapshot), name=f"verify {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait({task}, timeout=PATIENCE)
+        if error := self._unasked.pop(key, None):
+            raise error
 
     async def _run(self, key: Key, snapshot: ModelSnapshot) -> None:
         checked: Checked | None = None
         try:
             result = await self._result(snapshot)
             checked = _checked(self._memory, snapshot, result)
+        except TransientError as error:  # not being able to ask says nothing about the bytes
+            self._unasked[key] = error
         except LastgoodError as error:
             checked = self._unreadable(snapshot, str(error))
         except Exception as error:  # whatever it is, "could not read" is what is known

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lastgood.api.deployment_status import DeploymentStatus, Done, Held, Left, Served
-from lastgood.api.names import Digest, Outcome, Reason, RecordName, SnapshotName
+from lastgood.api.names import Digest, Outcome, Reason, RecordName
 from lastgood.api.rollback import ModelRollback, RollbackSpec
 from lastgood.core.state import Observed
 from lastgood.core.words import INTEGRITY
@@ -15,17 +15,15 @@ _GOES_ON = (Reason.NOT_AVAILABLE, Reason.DIGEST_MISMATCH, Reason.TARGET_LOST)
 """Failures of a target after which no policy would stay with it."""
 
 
-def begin(
-    status: DeploymentStatus, snapshot: SnapshotName, digest: Digest, since: datetime, by: str
-) -> DeploymentStatus:
+def begin(status: DeploymentStatus, period: Served) -> DeploymentStatus:
     """Return the facts since a snapshot began to serve; what served before ends."""
-    ended = tuple(item if item.until else replace(item, until=since) for item in status.history)
+    ended = tuple(item if item.until else replace(item, until=period.since) for item in status.history)
     return replace(
         status,
-        snapshot=snapshot,
-        digest=digest,
+        snapshot=period.snapshot,
+        digest=period.digest,
         available_at=None,
-        history=(*ended, Served(snapshot=snapshot, digest=digest, since=since, by=by)),
+        history=(*ended, period),
         triggers=(),
     )
 
@@ -33,8 +31,12 @@ def begin(
 def serve(observed: Observed, spec: RollbackSpec, record: ModelRollback) -> DeploymentStatus:
     """Return the facts since a switch: the target serves, what was desired is held, what was left is told."""
     status, since = observed.deployment.status, record.status.switched_at or observed.now
-    facts = begin(status, record.status.target, record.status.target_digest, since, record.name)
-    return replace(facts, held=_held(observed, record, since), left=_left(status, spec, since))
+    target = observed.snapshot(record.status.target)
+    uid = target.meta.uid if target and target.digest == record.status.target_digest else ""
+    done = record.status
+    period = Served(snapshot=done.target, digest=done.target_digest, since=since, by=record.name, uid=uid)
+    facts = begin(status, period)
+    return replace(facts, held=_held(observed, record, since), left=_left(status, spec, since), continues=None)
 
 
 def _held(observed: Observed, record: ModelRollback, since: datetime) -> Held | None:

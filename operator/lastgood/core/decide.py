@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     requests.of_another,  # these two clear the way for the lock
     requests.of_the_past,
     rollback.lock,  # a record that waits is an accepted request: before any new one is opened
+    requests.older_than_we,
     requests.requested,  # a person outranks every signal
     forward.resumed,
     forward.continued,  # a failed target: before triggers, which would ask the same again
@@ -91,7 +92,9 @@ def _preempting(observed: Observed, step: Step) -> list[Step]:
     ]
     running = observed.deployment.status.active
     open_already = any(record.spec.emergency for record in requests.waiting_records(observed))
-    return [step] if open_already or running is None else [*emergency, step]
+    # Where the API server refuses the emergency's record, what runs goes on.
+    stuck = any(name in observed.taken for name in requests.record_names(observed))
+    return [step] if open_already or stuck or running is None else [*emergency, step]
 
 
 def _steps(observed: Observed) -> list[Step]:

@@ -30,8 +30,15 @@ def reassert(observed: Observed, serving: ModelSnapshot) -> Step | None:
         return Step(reason=Reason.DRIFTED, message=message, action=None if busy else Verify(snapshot=serving))
     if fresh.reason != Reason.VERIFIED:
         return Step(reason=fresh.reason, message=fresh.message, after=30.0)
-    last = observed.drift.last
-    rest = (last + pause(observed.drift.count) - observed.now).total_seconds() if last else 0.0
+    rest = _rest(observed, serving)
     if rest > 0:
         return Step(reason=Reason.DRIFTED, message=message, after=rest)
     return Step(reason=Reason.DRIFTED, message=message, action=Switch(snapshot=serving, drift=True), tell=Tell.WARNING)
+
+
+def _rest(observed: Observed, serving: ModelSnapshot) -> float:
+    """Return the seconds until the next write is due."""
+    if observed.was_refused(serving.name):
+        return _LONGEST.total_seconds()
+    last = observed.drift.last
+    return (last + pause(observed.drift.count) - observed.now).total_seconds() if last else 0.0

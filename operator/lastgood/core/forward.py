@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lastgood.api.deployment import EnvBinding, ImageBinding
+from lastgood.api.deployment_status import Served
 from lastgood.api.fields import Fields
-from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, RESUME, Digest, Reason, Severity, Type
+from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, RESUME, Reason, Severity, Type
 from lastgood.api.rollback import FiredTrigger, RollbackSpec
 from lastgood.api.snapshot import ModelSnapshot, PvcSource
 from lastgood.core.closing import begin, continuation_of, is_bad_copy
@@ -14,7 +15,7 @@ from lastgood.core.requests import base_spec, mark_handled, open_record, pending
 from lastgood.core.selection import quarantine_reason
 from lastgood.core.state import Observed, Step, Switch, Tell, UpdateDeployment, Verify
 from lastgood.core.words import INTEGRITY
-from lastgood.core.workload import Problem, carries, conflicts, render, workload_problem
+from lastgood.core.workload import Problem, carries, conflicts, render, stamped, workload_problem
 
 Refusal = Callable[[Observed, ModelSnapshot], Problem | None]
 
@@ -98,7 +99,8 @@ def forward(observed: Observed) -> Step | None:
         return Step(reason=Reason.SNAPSHOT_NOT_FOUND, message=message, tell=Tell.WARNING)
     refusal = next((found for rule in REFUSALS if (found := rule(observed, snapshot))), None)
     if refusal:
-        return Step(reason=refusal[0], message=refusal[1], tell=_grave(snapshot, refusal[0]))
+        after = 30.0 if refusal[0] == Reason.SWITCH_REFUSED else None
+        return Step(reason=refusal[0], message=refusal[1], after=after, tell=_grave(snapshot, refusal[0]))
     return (
         _found(observed, snapshot)
         or _suspended(observed)
@@ -172,6 +174,13 @@ def no_value(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
     return Reason.NO_VALUE, f"spec.bindings: {snapshot.name} has no value for one, such as spec.runtime.image"
 
 
+def refused(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
+    """The API server did not allow the switch; it is tried again after a pause."""
+    if not observed.was_refused(snapshot.name):
+        return None
+    return Reason.SWITCH_REFUSED, f"{snapshot.name}: the API server refused the switch; see the security log"
+
+
 REFUSALS: tuple[Refusal, ...] = (
     held,  # what a person has to decide comes first
     left,
@@ -180,16 +189,22 @@ REFUSALS: tuple[Refusal, ...] = (
     not_verified,
     not_mounted,
     no_value,
+    refused,
 )
 
 
 def _found(observed: Observed, snapshot: ModelSnapshot) -> Step | None:
     """The workload carries it already: it was set up so, or we were stopped after the apply."""
     workload = observed.workload
-    if workload is None or not carries(workload, observed.deployment.bindings, snapshot):
+    if workload is None:
+        return None
+    if not stamped(workload, snapshot) and not carries(workload, observed.deployment.bindings, snapshot):
         return None
     status = observed.deployment.status
-    facts = begin(status, snapshot.name, Digest(snapshot.digest), observed.now, "forward")
+    period = Served(
+        snapshot=snapshot.name, digest=snapshot.digest, since=observed.now, by="forward", uid=snapshot.meta.uid
+    )
+    facts = begin(status, period)
     facts = replace(facts, placement=status.placement + 1)
     ours = DIGEST_STAMP in workload.template_annotations
     return Step(

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lastgood.api.fields import parse_time
-from lastgood.api.names import EMERGENCY, RESUME, ROLLBACK, Outcome, Reason, RecordName, SnapshotName
+from lastgood.api.names import EMERGENCY, RESUME, ROLLBACK, Digest, Outcome, Reason, RecordName, SnapshotName
 from lastgood.api.rollback import ModelRollback, RollbackSpec
 from lastgood.core.outcomes import ended
 from lastgood.core.state import CreateRecord, Observed, Step, Tell, UpdateDeployment, UpdateRecord
 
 _DIRECTIVE = re.compile(r"\s*(to|before)=([^\s,]+?)(:(?=\s|$)|,|(?=\s|$))")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 253
 _INCIDENT = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,31}-[A-Za-z0-9_-]{0,94}\d)\s*:\s*")
 MAX_TEXT = 1024
 MAX_HANDLED = 16
@@ -81,7 +82,7 @@ def parse_wish(text: str) -> Wish:
 
 
 def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+    if len(value) > _LONGEST_NAME or not _NAME.fullmatch(value):
         raise ValueError(value)
     return value
 
@@ -103,9 +104,9 @@ def record_names(observed: Observed, placement: int | None = None) -> Iterator[R
 def open_record(observed: Observed, spec: RollbackSpec, reason: Reason, message: str) -> Step:
     """Answer with the intent: a record under the first derived name that nobody has."""
     used = {record.name for record in observed.records} | observed.taken
-    name = next((name for name in record_names(observed) if name not in used), None)
-    if name is None:
-        return Step(reason=Reason.WAITING, message="every derived record name is taken", after=60.0, tell=Tell.ALERT)
+    # Whoever takes every derived name must not stop a rollback: then it gets one that nobody can foresee.
+    foreseen = (name for name in record_names(observed) if name not in used)
+    name = next(foreseen, RecordName(f"rb-{observed.nonce}"))
     alert = Tell.ALERT if spec.emergency else Tell.WARNING
     return Step(reason=reason, message=message, action=CreateRecord(name=name, spec=spec), tell=alert)
 
@@ -177,11 +178,8 @@ def _all_current(observed: Observed) -> Iterator[Request]:
 
 
 def made_for(observed: Observed, record: ModelRollback) -> str:
-    """Return the key of the annotation that a record of ours was made for, or nothing."""
-    placement = observed.deployment.status.placement
-    # An emergency's record may have been named before the rollbacks were closed that it waited for.
-    recent = range(max(0, placement - _REMEMBERED), placement + 1)
-    if not any(record.name in record_names(observed, number) for number in recent):
+    """Return the key of the annotation that asks for just what a record asks for, or nothing."""
+    if not _is_ours(observed, record.name):
         return ""
     for request in pending(observed):
         wish = spec_of(observed, request)
@@ -189,6 +187,17 @@ def made_for(observed: Observed, record: ModelRollback) -> str:
         if same == (record.spec.reason, record.spec.to, record.spec.before, record.spec.emergency):
             return request.key
     return ""
+
+
+def _is_ours(observed: Observed, name: RecordName) -> bool:
+    """Tell whether a name is one that we gave, for this placement or one before: records wait for one another."""
+    used = {record.name for record in observed.records} | observed.taken
+    placement = observed.deployment.status.placement
+    for number in range(max(0, placement - _REMEMBERED), placement + 1):
+        names = set(record_names(observed, number))
+        if name in names or (names <= used and name.startswith("rb-")):  # every one was squatted: see open_record
+            return True
+    return False
 
 
 def waiting_records(observed: Observed) -> list[ModelRollback]:
@@ -220,15 +229,56 @@ def of_another(observed: Observed) -> Step | None:
 
 
 def of_the_past(observed: Observed) -> Step | None:
-    """What a trigger or a failed target asked for is void when what was to be left no longer serves."""
+    """A record that names what is to be left is void when that does not serve, or never did.
+
+    What a trigger or a failed target asked for is overtaken when something else serves. A person may name what served
+    before; but nobody's word for a digest is taken: it would be left, or quarantined, without ever having been here.
+    """
     for record in waiting_records(observed):
-        spec, serving = record.spec, observed.deployment.status.snapshot
-        if (spec.automatic or spec.continues) and spec.source != serving:
-            message = f"{spec.source or 'nothing'} was to be left, and {serving or 'nothing'} serves"
+        spec, status = record.spec, observed.deployment.status
+        if (spec.automatic or spec.continues) and spec.source != status.snapshot:
+            message = f"{spec.source or 'nothing'} was to be left, and {status.snapshot or 'nothing'} serves"
             return _dropped(observed, record, Outcome.SUPERSEDED, Reason.SUPERSEDED, message)
+        if spec.source and spec.source_digest not in ("", served_digest(observed, spec.source)):
+            message = f"spec.from: {spec.source} has not served here with that digest; leave it out"
+            return _dropped(observed, record, Outcome.REJECTED, Reason.REQUEST_REJECTED, message)
     return None
+
+
+def served_digest(observed: Observed, name: SnapshotName) -> Digest:
+    """Return the digest with which a snapshot served here last, or nothing."""
+    status = observed.deployment.status
+    if name == status.snapshot:
+        return status.digest
+    return next((item.digest for item in reversed(status.history) if item.snapshot == name), Digest(""))
 
 
 def _dropped(observed: Observed, record: ModelRollback, outcome: Outcome, reason: Reason, message: str) -> Step:
     status = ended(record, observed.now, outcome, reason, message)
     return Step(reason=reason, message=message, action=UpdateRecord(record=record, status=status), tell=Tell.WARNING)
+
+
+def older_than_we(observed: Observed) -> Step | None:
+    """What stood in an annotation before this ModelDeployment was first looked at was meant for a time before it.
+
+    A restore from a backup, or a manifest applied again in another cluster, is no emergency. It is told.
+    """
+    status = observed.deployment.status
+    waiting = list(pending(observed))
+    if status.observed_generation or status.snapshot or not waiting:
+        return None
+    facts = status
+    for request in waiting:
+        seen = replace(observed, deployment=replace(observed.deployment, status=facts))
+        facts = replace(facts, handled=mark_handled(seen, request.key, "found"))
+    told = ", ".join(sorted({request.annotation for request in waiting}))
+    message = (
+        f"{told}: was there before this ModelDeployment was first looked at; to ask for it, annotate with a new text"
+    )
+    return Step(
+        reason=Reason.REQUEST_REJECTED,
+        message=message,
+        action=UpdateDeployment(status=facts),
+        facts=facts,
+        tell=Tell.ALERT,
+    )

@@ -12,12 +12,12 @@ from datetime import datetime
 
 from lastgood.api.deployment_status import Active
 from lastgood.api.fields import Fields
-from lastgood.api.names import Digest, Outcome, Reason, Type
+from lastgood.api.names import Outcome, Reason, Type
 from lastgood.api.rollback import RollbackSpec
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.core.closing import close, serve
 from lastgood.core.drift import reassert
-from lastgood.core.requests import made_for, mark_handled, waiting_records
+from lastgood.core.requests import made_for, mark_handled, served_digest, waiting_records
 from lastgood.core.run import Run
 from lastgood.core.selection import quarantine_reason, select
 from lastgood.core.state import (
@@ -44,23 +44,17 @@ def lock(observed: Observed) -> Step | None:
         return None
     record, deployment = waiting[0], observed.deployment
     status, spec = deployment.status, record.spec
-    spec = replace(
-        spec, source=spec.source or status.snapshot, source_digest=spec.source_digest or _digest_of(observed, spec)
-    )
+    source = spec.source or status.snapshot
+    spec = replace(spec, source=source, source_digest=served_digest(observed, source))
     key = made_for(observed, record)
     facts = replace(
         status,
         active=Active(name=record.name, since=observed.now, spec=spec.as_body()),
         handled=mark_handled(observed, key, record.name) if key else status.handled,
-        continues=None,
+        continues=None if spec.continues else status.continues,
     )
     message = f"ModelRollback {record.name}: {spec.reason[:256]}"
     return Step(reason=Reason.ACCEPTED, message=message, action=UpdateDeployment(status=facts), facts=facts)
-
-
-def _digest_of(observed: Observed, spec: RollbackSpec) -> Digest:
-    status = observed.deployment.status
-    return status.digest if spec.source in ("", status.snapshot) else Digest("")
 
 
 def advance(observed: Observed) -> Step | None:
@@ -109,13 +103,18 @@ def has_ended(run: Run) -> Step | None:
 
 
 def superseded(run: Run) -> Step | None:
-    """An emergency does not wait for what is under way, unless that is an emergency about to switch."""
-    if run.spec.emergency and not run.status.switched_at:
-        return None
+    """An emergency does not wait for what is under way, unless that is an emergency that can switch right now."""
     waiting = waiting_records(run.observed)
     if not waiting or not waiting[0].spec.emergency:
         return None
+    if run.spec.emergency and not run.status.switched_at and _can_switch(run):
+        return None
     return run.end(Outcome.SUPERSEDED, Reason.SUPERSEDED, f"emergency {waiting[0].name} takes over", tell=Tell.WARNING)
+
+
+def _can_switch(run: Run) -> bool:
+    chosen, _ = select(run.observed, run.question)
+    return chosen is not None and _proof(run, chosen) is not None
 
 
 def incomplete(run: Run) -> Step | None:
@@ -135,7 +134,7 @@ def blocked(run: Run) -> Step | None:
 
 def found_switched(run: Run) -> Step | None:
     """The workload carries the target already: we were stopped between the apply and this fact."""
-    if run.status.intent_at is None or not run.carried:
+    if run.status.intent_at is None or not run.applied:
         return None
     return run.note(
         Reason.SWITCHED,
@@ -208,6 +207,8 @@ def quarantine_source(run: Run) -> Step | None:
         or run.status.quarantined
     ):
         return None
+    if run.observed.was_refused(digest):
+        return None  # told when it was refused; what was left is left and held all the same
     if digest in run.observed.quarantined:
         return run.note(
             Reason.QUARANTINED, f"{run.spec.source} ({digest}) is quarantined", quarantined=(digest,), tell=Tell.ALERT

@@ -9,7 +9,7 @@ from lastgood.core.closing import is_bad_copy
 from lastgood.core.outcomes import ended
 from lastgood.core.selection import Question
 from lastgood.core.state import Observed, Step, Tell, UpdateRecord
-from lastgood.core.workload import carries
+from lastgood.core.workload import carries, stamped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,12 @@ class Run:
         if workload is None or target is None:
             return False
         return carries(workload, self.observed.deployment.bindings, target)
+
+    @property
+    def applied(self) -> bool:
+        """Whether our apply went through, whatever an admission webhook made of its values."""
+        workload, target = self.observed.workload, self.target
+        return self.carried or (workload is not None and target is not None and stamped(workload, target))
 
     @property
     def question(self) -> Question:

@@ -110,6 +110,13 @@ def no_value(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Proble
     return Reason.NO_VALUE, "a binding asks for a value that it does not have, such as spec.runtime.image"
 
 
+def switch_refused(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """The API server, or a policy in it, did not allow the switch to it: the next one may be allowed."""
+    if not observed.was_refused(snapshot.name):
+        return None
+    return Reason.SWITCH_REFUSED, "the API server refused the switch to it"
+
+
 def not_soaked(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
     """Where soak is required, only what served and stayed healthy will do; an emergency does without."""
     required = observed.deployment.rollback.require_soaked and not question.emergency and not question.to
@@ -147,6 +154,7 @@ RULES: tuple[Rule, ...] = (
     not_before,
     not_mounted,
     no_value,
+    switch_refused,
     not_soaked,
     appeared_later,
 )
@@ -166,7 +174,8 @@ def _periods(observed: Observed, snapshot: ModelSnapshot) -> Iterable[Served]:
     return (
         item
         for item in observed.deployment.status.history
-        if item.snapshot == snapshot.name and item.digest == snapshot.digest
+        # An object of the same name made anew has not served, whatever it says of itself; its image may be another.
+        if (item.snapshot, item.digest, item.uid) == (snapshot.name, snapshot.digest, snapshot.meta.uid)
     )
 
 

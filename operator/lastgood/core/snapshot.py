@@ -14,6 +14,9 @@ from lastgood.core.state import Checked, Decision, QuarantineDigest, Step, Tell,
 RETRY = timedelta(seconds=30)
 """When a snapshot that could not be read is tried again at the latest."""
 
+_SHORTEST = 1e-6
+"""Seconds; no clock tells less, and a rate must fit 64 bits whatever a Job says of itself."""
+
 _VERIFIED = {Reason.VERIFIED: True, Reason.DIGEST_MISMATCH: False}
 
 
@@ -58,7 +61,7 @@ def _recorded(observed: ObservedSnapshot, checked: Checked) -> SnapshotStatus:
     good = checked.reason == Reason.VERIFIED
     wait = jittered(observed.interval, snapshot.meta.uid)
     if checked.reason == Reason.UNREADABLE:
-        wait = min(RETRY, wait)
+        wait = min(wait, max(RETRY, _unreadable_for(observed)))
     return replace(
         status,
         observed_generation=snapshot.meta.generation,
@@ -72,10 +75,18 @@ def _recorded(observed: ObservedSnapshot, checked: Checked) -> SnapshotStatus:
             time=checked.at,
             next_time=observed.now + wait,
             seconds=checked.seconds,
-            bytes_per_second=int(checked.size_bytes / checked.seconds) if checked.seconds > 0 else 0,
+            bytes_per_second=int(checked.size_bytes / max(checked.seconds, _SHORTEST)),
             findings=checked.findings,
         ),
     )
+
+
+def _unreadable_for(observed: ObservedSnapshot) -> timedelta:
+    """Return for how long it could not be read: the pause grows with it, so that what is gone costs less and less."""
+    condition = observed.snapshot.status.conditions.get(Type.VERIFIED)
+    if condition is None or condition.reason != Reason.UNREADABLE or condition.since is None:
+        return timedelta(0)
+    return max(timedelta(0), observed.now - condition.since)
 
 
 def jittered(interval: timedelta, uid: str) -> timedelta:

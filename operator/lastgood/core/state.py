@@ -40,7 +40,8 @@ class Checked:
 class Tally:
     """The samples of one trigger or check since what serves changed.
 
-    `streak` counts the last verdict in a row; `invalid` means that the expression itself cannot be used.
+    `looks` counts all of them, `streak` the last verdict in a row; `invalid` means that the expression itself cannot be
+    used.
     """
 
     verdict: Verdict
@@ -49,6 +50,7 @@ class Tally:
     value: str = ""
     error: str = ""
     invalid: bool = False
+    looks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,8 @@ class Observed:
     `complete` is false while a list that it rests on has not been read whole; `quarantined` maps the digests that
     are quarantined in this namespace to why; `checked` and `verifying` hold this process's verifications by
     snapshot; `tallies` and `checks` are by trigger and by check of the active rollback; `taken` are record names
-    that somebody else's objects have.
+    that somebody else's objects have; `refused` are the snapshots, by name, whose switch the API server did not
+    allow, and the digests whose quarantine it did not, with the time; `nonce` is 32 hex digits that nobody can foresee.
     """
 
     now: datetime
@@ -82,6 +85,8 @@ class Observed:
     checks: Mapping[str, Tally] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
     taken: frozenset[str] = frozenset()
+    refused: Mapping[str, datetime] = field(default_factory=dict)
+    nonce: str = "0" * 32
 
     def snapshot(self, name: str) -> ModelSnapshot | None:
         """Return a snapshot by its name."""
@@ -102,6 +107,13 @@ class Observed:
         checked = self.checked.get(snapshot.name)
         return checked if checked and (checked.uid, checked.digest) == (snapshot.meta.uid, snapshot.digest) else None
 
+    def was_refused(self, what: str) -> bool:
+        """Tell whether the API server refused a switch or a quarantine, for this rollback or just now."""
+        at, active = self.refused.get(what), self.deployment.status.active
+        if at is None:
+            return False
+        return self.now - at <= REFUSED or (active is not None and active.since is not None and at >= active.since)
+
     def fresh(self, snapshot: ModelSnapshot) -> Checked | None:
         """Return the verification of a snapshot that was finished just now by this process.
 
@@ -118,6 +130,10 @@ class Observed:
         if checked.reason != Reason.VERIFIED and active is not None and during:
             return checked
         return checked if during and self.now - checked.at <= FRESH else None
+
+
+REFUSED = timedelta(seconds=60)
+"""How long a refusal of the API server counts outside of a rollback; within one it counts to its end."""
 
 
 class Tell(StrEnum):

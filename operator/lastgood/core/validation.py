@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from lastgood.api.deployment import Check
 from lastgood.api.names import Outcome, Reason
 from lastgood.api.rollback import CheckReport
 from lastgood.api.signal import Verdict
@@ -9,8 +10,9 @@ from lastgood.core.run import Run
 from lastgood.core.state import RunChecks, Step, Tally, Tell
 
 CHECK_PAUSE = timedelta(seconds=2)
-FAILURES, NO_ANSWERS = 3, 5
-"""A check fails by that many failures in a row, and is given up as inconclusive after that many silences."""
+FAILURES, NO_ANSWERS, MOST_LOOKS = 3, 5, 20
+"""A check fails by that many failures in a row, and is inconclusive after that many silences in a row, or that many
+looks in all: answers that contradict each other must not keep the lock for ever."""
 
 
 def validate(run: Run) -> Step | None:
@@ -28,19 +30,26 @@ def validate(run: Run) -> Step | None:
 
 
 def _settled(tally: Tally | None) -> bool:
-    if tally is None:
-        return False
+    return tally is not None and (_clear(tally) or tally.looks >= MOST_LOOKS)
+
+
+def _clear(tally: Tally) -> bool:
     needed = {Verdict.HEALTHY: 1, Verdict.BREACHED: FAILURES, Verdict.INCONCLUSIVE: NO_ANSWERS}
     return tally.streak >= needed[tally.verdict]
 
 
+def _report(check: Check, tally: Tally | None) -> CheckReport:
+    if tally is not None and _clear(tally):
+        return CheckReport(name=check.name, verdict=tally.verdict, value=tally.value, error=tally.error)
+    value = tally.value if tally else ""
+    return CheckReport(
+        name=check.name, verdict=Verdict.INCONCLUSIVE, value=value, error="its answers contradict each other"
+    )
+
+
 def conclude(run: Run) -> Step:
     """Say how it ended. Nothing inconclusive counts as passed, nor as failed."""
-    reports = tuple(
-        CheckReport(name=check.name, verdict=tally.verdict, value=tally.value, error=tally.error)
-        for check in run.observed.deployment.checks
-        if (tally := run.observed.checks.get(check.name))
-    )
+    reports = tuple(_report(check, run.observed.checks.get(check.name)) for check in run.observed.deployment.checks)
     failed = [item for item in reports if item.verdict == Verdict.BREACHED]
     silent = [item for item in reports if item.verdict == Verdict.INCONCLUSIVE]
     target = run.status.target

@@ -166,6 +166,12 @@ def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnap
     )
 
 
+def stamped(workload: Workload, snapshot: ModelSnapshot) -> bool:
+    """Tell whether our apply of a snapshot went through, whatever an admission webhook made of a bound value."""
+    stamps = workload.template_annotations
+    return (stamps.get(SNAPSHOT_STAMP), stamps.get(DIGEST_STAMP)) == (snapshot.name, snapshot.digest)
+
+
 def template(bound: Iterable[Bound], snapshot: ModelSnapshot, *, stamp: bool = True) -> dict[str, Any]:
     """Return the apply configuration that binds a snapshot: every bound field, and the stamps."""
     annotations = {SNAPSHOT_STAMP: str(snapshot.name), DIGEST_STAMP: str(snapshot.digest)} if stamp else {}

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, assert_never
 
 from lastgood.api.meta import Meta
-from lastgood.api.names import API_VERSION, DEPLOYMENT_LABEL
+from lastgood.api.names import API_VERSION, DEPLOYMENT_LABEL, Reason
 from lastgood.api.rollback import ModelRollback
 from lastgood.core.state import (
     CreateRecord,
@@ -27,7 +27,7 @@ from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
 from lastgood.kube.merge import difference
-from lastgood.kube.problems import AlreadyExistsError, InvalidError, NotFoundError
+from lastgood.kube.problems import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
 from lastgood.kube.quarantine import Quarantine
 from lastgood.kube.resources import ROLLBACKS, WORKLOADS
 
@@ -73,7 +73,7 @@ class Actor:
             case Switch():
                 await self._switch(key, action, _deployment(observed))
             case QuarantineDigest():
-                await self._quarantine_digest(key, action)
+                await self._quarantine_digest(key, action, observed)
             case UpdateSnapshot(snapshot=snapshot, status=status):
                 await self._write_status(Kind.SNAPSHOT, snapshot.meta, status.as_body())
             case _:
@@ -122,7 +122,7 @@ class Actor:
             answer = await self._client.get(ROLLBACKS, key.namespace, action.name)
             if answer.get("spec") != spec:
                 self._taken(key, action, observed)
-        except InvalidError:
+        except (InvalidError, ForbiddenError):
             self._taken(key, action, observed)
             raise
         self._cache.put(Kind.ROLLBACK, answer)
@@ -149,20 +149,37 @@ class Actor:
         meta = workload.meta
         identity = {"namespace": meta.namespace, "uid": meta.uid, "resourceVersion": meta.resource_version}
         body = {"metadata": identity, **template(bound, snapshot, stamp=action.stamp)}
-        answer = await self._client.apply(WORKLOADS, meta.namespace, meta.name, body, force=True)
+        try:
+            answer = await self._client.apply(WORKLOADS, meta.namespace, meta.name, body, force=True)
+        except (InvalidError, ForbiddenError) as error:
+            await self._refused(key, observed, snapshot.name, f"the switch to {snapshot.name}", error)
+            return
         self._cache.put(Kind.WORKLOAD, answer)
         if action.drift:
             watch = self._memory.watch(key, observed.deployment)
             watch.drift = Drift(count=watch.drift.count + 1, last=self._memory.now())
 
-    async def _quarantine_digest(self, key: Key, action: QuarantineDigest) -> None:
+    async def _quarantine_digest(self, key: Key, action: QuarantineDigest, observed: Observed | None) -> None:
         info = {
             "reason": action.reason,
             "incident": action.incident,
             "by": action.by,
             "since": self._memory.now().isoformat(timespec="seconds"),
         }
-        await self._quarantine.add(key.namespace, action.digest, info)
+        try:
+            await self._quarantine.add(key.namespace, action.digest, info)
+        except (InvalidError, ForbiddenError) as error:
+            if observed is None:
+                raise
+            await self._refused(key, observed, action.digest, f"the quarantine of {action.digest}", error)
+
+    async def _refused(self, key: Key, observed: Observed, what: str, told: str, error: ApiError) -> None:
+        """Remember what the API server does not allow: it must neither be asked for ever, nor stop everything else."""
+        self._memory.watch(key, observed.deployment).refused[what] = self._memory.now()
+        refusal = Decision(
+            reason=Reason.SWITCH_REFUSED, message=f"the API server refused {told}: {error}", tell=Tell.ALERT
+        )
+        await self.tell(observed.deployment.meta, "ModelDeployment", refusal)
 
 
 def _deployment(observed: Observed | None) -> Observed:

@@ -19,6 +19,7 @@ from lastgood.kube.problems import NotFoundError, UnavailableError
 from lastgood.kube.resources import JOBS, PODS
 from lastgood.settings import Settings
 from lastgood.verify import Result, Verdict
+from lastgood.verify.values import require_digest
 
 logger = logging.getLogger(__name__)
 
@@ -277,7 +278,7 @@ def _result(answer: Body, digest: str) -> Result:
     return Result(
         verdict=Verdict(answer["verdict"]),
         expected=digest,
-        actual=None if actual is None else redact.line(str(actual), 80),
+        actual=None if actual is None else require_digest(str(actual)),
         size_bytes=_count(answer["sizeBytes"]),
         file_count=_count(answer["fileCount"]),
         seconds=min(max(0.0, float(answer["seconds"])), float(DEADLINE_SECONDS)),

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.names import SnapshotName
@@ -24,6 +25,7 @@ class Watch:
     record: str = ""
     drift: Drift = field(default_factory=Drift)
     taken: set[str] = field(default_factory=set)
+    refused: dict[str, datetime] = field(default_factory=dict)
 
 
 class Memory:
@@ -92,4 +94,5 @@ def tallied(before: Tally | None, sample: Sample, clock: Clock) -> Tally:
         value=sample.value,
         error=sample.error,
         invalid=sample.invalid,
+        looks=before.looks + 1 if before else 1,
     )

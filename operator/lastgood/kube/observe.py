@@ -1,6 +1,7 @@
 """Observed values, from the cache, this process's memory, and for what matters from the API server itself."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -81,6 +82,8 @@ class Observer:
             checks=dict(watch.checks),
             drift=watch.drift,
             taken=frozenset(watch.taken),
+            refused=dict(watch.refused),
+            nonce=secrets.token_hex(16),
         )
 
     def _family(self, key: Key, deployment: ModelDeployment) -> list[Key]:

@@ -29,6 +29,7 @@ SELECTOR: Final = f"metadata.name={QUARANTINE_CONFIG_MAP}"
 STALE_SECONDS: Final = 150.0  # two silent bookmarks
 PAUSES: Final = (0.2, 1.0, 3.0, 10.0)
 WARNINGS: Final = 100
+ENTRY_TEXT: Final = 160
 
 Entries = dict[str, dict[str, str]]  # namespace (or EVERYWHERE) -> digest -> why
 
@@ -91,7 +92,7 @@ class Quarantine:
         """Quarantine a digest in one namespace, or everywhere; what is there already stays as it is."""
         if digest in self._entries.get(namespace or EVERYWHERE, {}):
             return
-        data = {key_of(namespace, digest): json.dumps(redact.value(dict(info)), sort_keys=True)}
+        data = {key_of(namespace, digest): entry_text(info)}
         try:
             body = await self._client.patch(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP, {"data": data})
         except NotFoundError:
@@ -183,6 +184,12 @@ def parsed(key: str, why: str) -> Entry | None:
         return None
     digest, reason = f"sha256:{match['hex']}", redact.line(sentence(why)) or "no reason given"
     return Entry(scope=match["namespace"] or EVERYWHERE, digest=digest, why=reason)
+
+
+def entry_text(info: Mapping[str, Any]) -> str:
+    """Return the value of an entry. All namespaces share one object of 1 MiB: nobody gets much of it for one digest."""
+    short = {key: redact.line(str(value), ENTRY_TEXT) for key, value in info.items() if value}
+    return json.dumps(short, sort_keys=True, ensure_ascii=False)
 
 
 def sentence(value: str) -> str:

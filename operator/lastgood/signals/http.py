@@ -222,10 +222,10 @@ def _shown(value: object) -> str:
 def _target(url: str) -> URL:
     try:
         target = URL(url)
-        port = target.port
+        host, port = target.host, target.port  # a host may turn out to be no name only when it is asked for
     except ValueError:
         raise ProbeError("the URL cannot be read") from None
-    if target.scheme not in {"http", "https"} or not target.host or not port:
+    if target.scheme not in {"http", "https"} or not host or not port:
         raise ProbeError("the URL is not an http or https URL with a host")
     if target.user is not None or target.password is not None:
         raise ProbeError("the URL has a user or a password in it, which is not supported")

@@ -134,6 +134,7 @@ def served(number: int, since: datetime, until: datetime | None, *, soaked: bool
         until=until,
         soaked_at=since + timedelta(minutes=10) if soaked else None,
         by="forward",
+        uid=f"uid-of-v{number}",
     )
 
 

@@ -119,6 +119,9 @@ def test_verification_at_the_moment_of_use_refuses(reason: Reason) -> None:
             swapped(VERIFIED, ELSEWHERE), Reason.NOT_MOUNTED, "does not mount claim 'archive'", id="not mounted"
         ),
         pytest.param(swapped(VERIFIED, replace(V4, image="")), Reason.NO_VALUE, "spec.runtime.image", id="no value"),
+        pytest.param(
+            replace(VERIFIED, refused={V4.name: NOW}), Reason.SWITCH_REFUSED, "refused the switch", id="switch refused"
+        ),
         pytest.param(declaring(VERIFIED, suspend=True), Reason.SUSPENDED, "spec.suspend is true", id="suspended"),
     ],
 )
@@ -132,7 +135,7 @@ def test_refused_with_a_sentence(observed: Observed, reason: Reason, words: str)
 
 
 def test_every_refusal_has_its_row() -> None:
-    assert len(REFUSALS) == 7
+    assert len(REFUSALS) == 8
 
 
 @pytest.mark.parametrize(

@@ -213,9 +213,19 @@ def test_squatted_name_is_salted() -> None:
     assert step.action.name == next_one
 
 
-def test_every_name_squatted_is_told() -> None:
-    step = open_record(world(taken=frozenset(record_names(world()))), spec(), Reason.REQUESTED, "x")
-    assert (step.action, step.tell) == (None, Tell.ALERT)
+def test_every_name_squatted_stops_nobody() -> None:
+    squatted = world(taken=frozenset(record_names(world())), nonce="f" * 32)
+    step = open_record(squatted, spec(), Reason.REQUESTED, "x")
+    assert isinstance(step.action, CreateRecord)
+    assert step.action.name == f"rb-{'f' * 32}"
+
+
+@pytest.mark.parametrize("name", ["digits..v1", "digits.-v1", "-v1", "V1", "v1-", "x" * 254])
+def test_target_that_no_object_can_have_is_all_reason(name: str) -> None:
+    """The API server would refuse the record, and the emergency with it."""
+    wish = parse_wish(f"to={name}: INC-1: bad")
+    assert (wish.to, wish.reason) == ("", f"to={name}: INC-1: bad")
+    assert wish.error
 
 
 @pytest.mark.parametrize("placement", [7, 8, 9, 12])
@@ -289,7 +299,7 @@ def test_emergency_of_a_deployment_that_is_gone_stops_nothing() -> None:
         (spec(automatic=True, source=name(2)), True),
         (spec(continues="rb-1", source=name(2)), True),
         (spec(automatic=True), False),
-        (spec(source=name(2)), False),
+        (spec(source=name(2), source_digest=digest(2)), False),
     ],
 )
 def test_what_a_trigger_asked_is_void_when_something_else_serves(asked: RollbackSpec, dropped: bool) -> None:  # noqa: FBT001 - a column of the table

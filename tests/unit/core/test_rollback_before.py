@@ -48,11 +48,19 @@ def test_waiting_record_takes_the_lock_and_what_it_takes_to_write_it_again() -> 
     assert decision.action.status.active == Active(name=RecordName("by-hand"), since=NOW, spec=spec().as_body())
 
 
-def test_source_that_does_not_serve_has_no_digest_of_ours() -> None:
+def test_source_gets_the_digest_with_which_it_served() -> None:
     decision = decide(world(records=(record(asked=spec(source=name(1), source_digest="")),)))
     assert isinstance(decision.action, UpdateDeployment)
     assert decision.action.status.active is not None
-    assert "digest" not in decision.action.status.active.spec["from"]
+    assert decision.action.status.active.spec["from"] == {"snapshot": name(1), "digest": digest(1)}
+
+
+@pytest.mark.parametrize("claimed", ["x", "sha256:" + "A" * 64, digest(9)])
+def test_digest_that_never_served_here_is_nobodys_to_leave(claimed: str) -> None:
+    """It would be left and quarantined, on one person's word."""
+    decision = decide(world(records=(record(asked=spec(source=name(3), source_digest=claimed)),)))
+    assert isinstance(decision.action, UpdateRecord)
+    assert (decision.reason, decision.action.status.outcome) == (Reason.REQUEST_REJECTED, Outcome.REJECTED)
 
 
 def test_record_that_was_removed_is_written_again() -> None:

@@ -175,9 +175,10 @@ def test_time_of_a_condition_is_that_of_its_status_alone() -> None:
     assert flipped["Ready"].since == NOW
 
 
-def test_condition_of_somebody_else_stays() -> None:
-    theirs = {"TheirOwn": condition(Type.READY, "True", "Fine")}
-    assert "TheirOwn" in written(having(SAMPLED, conditions=theirs)).conditions
+def test_conditions_of_somebody_else_do_not_fill_the_list() -> None:
+    """The list is bounded: whoever fills it would have every write of ours refused."""
+    theirs = {f"TheirOwn{number}": condition(Type.READY, "True", "Fine") for number in range(16)}
+    assert set(written(having(SAMPLED, conditions=theirs)).conditions) <= set(Type)
 
 
 @pytest.mark.parametrize(
