@@ -82,7 +82,7 @@ REASONS: dict[str, Meanings] = {
         Reason.NOT_VERIFIED: "The snapshot is not verified.",
         Reason.NOT_MOUNTED: "The workload does not mount the claim that the snapshot is on.",
         Reason.NO_VALUE: "A binding asks for a value that the snapshot does not have, such as `$(image)`.",
-        Reason.SWITCH_REFUSED: "The API server, or a policy in it, did not allow the write. It is tried again after a pause.",
+        Reason.SWITCH_REFUSED: "The API server, or a policy in it, did not allow the write. It is tried again later.",
         Reason.FIELD_OWNED: "Another field manager owns a bound field.",
         Reason.NO_CONFLICT: "No other field manager owns a bound field.",
         Reason.OPTED_IN: "The workload has opted in.",
