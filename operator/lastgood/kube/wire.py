@@ -10,7 +10,7 @@ import aiohttp
 from lastgood.kube.problems import from_status, unavailable
 
 CHUNK: Final = 256 * 1024
-ERROR_BODY_LIMIT: Final = 64 * 1024
+ERROR_BODY_LIMIT: Final = 1024 * 1024  # a refusal may quote the whole object
 FIRST_ERROR_STATUS: Final = 300  # redirects are not followed: an API server has no reason to send one
 
 
@@ -33,7 +33,11 @@ async def raise_for(response: aiohttp.ClientResponse) -> None:
     """Raise what the answer says, if it is not a success."""
     if response.status < FIRST_ERROR_STATUS:
         return
-    text = await response.content.read(ERROR_BODY_LIMIT)
+    text = b""
+    async for chunk in response.content.iter_chunked(CHUNK):  # a single read() gives what has come so far
+        text += chunk
+        if len(text) > ERROR_BODY_LIMIT:
+            break
     try:
         answer = json.loads(text)
     except ValueError:
