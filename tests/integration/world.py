@@ -286,7 +286,17 @@ class World:
             record = self.get("modelrollback", name)
             return record if record.get("status", {}).get("outcome") else {}
 
-        return dict(eventually(found, what=f"ModelRollback {name} ends", within=within))
+        return self._let_go(dict(eventually(found, what=f"ModelRollback {name} ends", within=within)))
+
+    def _let_go(self, record: Body) -> Body:
+        """Wait until the ModelDeployment has let go of a record: it does so in the write after the outcome."""
+        name = record["metadata"]["name"]
+
+        def free() -> bool:
+            return bool((self.status().get("activeRollback") or {}).get("name") != name)
+
+        eventually(free, what=f"the lock of {name} is free")
+        return record
 
     def candidates(self, record: Body) -> dict[str, str]:
         """Return why each snapshot was chosen or passed over, by its name."""
@@ -299,4 +309,4 @@ class World:
             done = [item for item in self.list("modelrollback") if item.get("status", {}).get("outcome")]
             return max(done, key=lambda item: str(item["status"]["outcomeAt"])) if len(done) >= number else {}
 
-        return dict(eventually(ended, what=f"{number} rollbacks ended", within=within))
+        return self._let_go(dict(eventually(ended, what=f"{number} rollbacks ended", within=within)))
