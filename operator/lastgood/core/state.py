@@ -242,7 +242,6 @@ class Step:
     facts: DeploymentStatus | None = None
     after: float | None = None
     tell: Tell = Tell.NOBODY
-    ready: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
