@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lastgood.verify import digest
 from tests.cluster import Cluster
 
@@ -68,12 +70,34 @@ class Operator:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def account(cluster: Cluster, namespace: str, directory: Path) -> Path:
+    """Make a service account for the operator, as it has in a cluster, and return a kubeconfig with its token."""
+    cluster.kubectl("create", "serviceaccount", "lastgood", "--namespace", namespace)
+    subject = f"--serviceaccount={namespace}:lastgood"
+    cluster.kubectl("create", "clusterrolebinding", "lastgood", "--clusterrole=cluster-admin", subject)
+    token = cluster.kubectl("create", "token", "lastgood", "--namespace", namespace, "--duration=2h").stdout.strip()
+    config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"token": token}
+    path = directory / "operator.kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
 @contextmanager
 def operator(cluster: Cluster, namespace: str, directory: Path, *, profile: str | None = None) -> Iterator[Operator]:
     """Run the operator as a user does outside a cluster; its store and its logs are in the directory."""
     profiler = ("-m", "cProfile", "-o", profile) if profile else ()
     command = [
-        *(sys.executable, *profiler, "-m", "lastgood", "run", "--kubeconfig", str(cluster.kubeconfig)),
+        *(
+            sys.executable,
+            *profiler,
+            "-m",
+            "lastgood",
+            "run",
+            "--kubeconfig",
+            str(account(cluster, namespace, directory)),
+        ),
         *("--namespace", namespace, "--operator-namespace", namespace),
         *("--store", str(directory), "--allow-loopback", "--liveness", ""),
     ]

@@ -61,7 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print; 1 if a rollback did not succeed."""
     arguments = parser().parse_args(argv)
     before = circumstances()
-    with running(pods=arguments.replicas > 0, progress=to_stderr) as cluster, tempfile.TemporaryDirectory() as folder:
+    with (
+        running(pods=arguments.replicas > 0, audit=False, progress=to_stderr) as cluster,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         cluster.kubectl("apply", "--server-side", "-f", str(Path(__file__).parents[1] / "crds"))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
         figures = asyncio.run(measure(cluster, Path(folder), arguments))
@@ -89,6 +92,7 @@ async def measure(cluster: Cluster, folder: Path, arguments: argparse.Namespace)
     with operator(cluster, NAMESPACE, folder, profile=arguments.profile) as process:
         await prepare(client, folder, models, arguments.replicas)
         used = process.cpu_seconds
+        to_stderr(f"annotating {len(models)} ModelDeployments, one after another")
         async with watching(client, WORKLOADS, switched) as switches, watching(client, DEPLOYMENTS, over) as ends:
             times = []
             for model in models:
@@ -207,7 +211,8 @@ def over(body: Body) -> str:
     """Return the model, once its rollback has ended and the operator has nothing more to write about it."""
     status = body.get("status", {})
     ready = next((item["reason"] for item in status.get("conditions", []) if item["type"] == "Ready"), "")
-    return str(body["metadata"]["name"]) if ready == "Held" and "activeRollback" not in status else ""
+    rests = ready == "Held" and "activeRollback" not in status and bool(status["history"][-1].get("soakedAt"))
+    return str(body["metadata"]["name"]) if rests else ""
 
 
 @asynccontextmanager

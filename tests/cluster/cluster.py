@@ -75,7 +75,7 @@ class Cluster:
     def audit(self) -> Iterator[dict[str, Any]]:
         """Yield the events of the audit log so far, in order."""
         if self.audit_log is None:
-            raise ClusterError(f"the audit log of cluster {self.name} cannot be read: use LASTGOOD_CLUSTER=local")
+            raise ClusterError(f"the audit log of cluster {self.name} cannot be read: use a local one with audit=True")
         with self.audit_log.open() as lines:
             for line in lines:
                 if line.endswith("\n"):  # else it is being written
@@ -145,6 +145,7 @@ def running(
     profile: str = "control-plane",
     name: str | None = None,
     pods: bool = False,
+    audit: bool = True,
     progress: Callable[[str], None] = to_stderr,
 ) -> Iterator[Cluster]:
     """Run a cluster for as long as the block, and not longer than this process.
@@ -153,6 +154,7 @@ def running(
         profile: "control-plane" (no pods, unless `pods` lets kwok pretend) or "node" (real pods).
         name: unique on this machine; made up if left out.
         pods: run a scheduler and kwok, so that the pods of Deployments become Ready. A node runs pods anyway.
+        audit: have every write in the audit log before it is answered, which makes each slower.
         progress: gets a sentence now and then.
 
     Raises:
@@ -165,7 +167,7 @@ def running(
         from tests.cluster.kind import running_kind as run  # noqa: PLC0415  # the same
     else:
         from tests.cluster.current import running_current as run  # noqa: PLC0415  # the same
-    with run(profile=profile, name=name, pods=pods, progress=progress) as cluster:
+    with run(profile=profile, name=name, pods=pods, audit=audit, progress=progress) as cluster:
         yield cluster
 
 

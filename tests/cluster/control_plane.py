@@ -81,7 +81,7 @@ def etcd(spec: Spec) -> Component:
 
 
 def apiserver(spec: Spec, *more: str) -> Component:
-    """The API server, with RBAC, all default admission plugins and an audit log that is written before it answers."""
+    """The API server, with RBAC and all default admission plugins."""
     folder, at = keys(spec), spec.at
     return _component(
         spec,
@@ -100,12 +100,19 @@ def apiserver(spec: Spec, *more: str) -> Component:
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={folder}/service-accounts.key",
         f"--service-account-signing-key-file={folder}/service-accounts.key",
+        *(audit(spec) if spec.audit else ()),
+        f"--cert-dir={spec.path('generated')}",
+        *more,
+    )
+
+
+def audit(spec: Spec) -> tuple[str, ...]:
+    """Write each request that the policy names before it is answered."""
+    return (
         f"--audit-policy-file={spec.path('audit-policy.yaml')}",
         f"--audit-log-path={spec.path('audit.log')}",
         "--audit-log-mode=blocking",
         "--audit-log-maxsize=100000",  # MB: one file, so that a reader never meets a rotation
-        f"--cert-dir={spec.path('generated')}",
-        *more,
     )
 
 

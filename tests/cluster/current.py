@@ -31,6 +31,7 @@ def running_current(
     profile: str,
     name: str | None,
     pods: bool,
+    audit: bool,  # noqa: ARG001  # this way to a cluster has no audit log to leave out
     progress: Callable[[str], None],
 ) -> Iterator[Cluster]:
     """Use the cluster of the current kubeconfig; it is still there afterwards, with what the tests left in it."""

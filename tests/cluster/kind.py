@@ -38,6 +38,7 @@ def running_kind(
     profile: str,
     name: str | None,
     pods: bool,
+    audit: bool,  # noqa: ARG001  # this way to a cluster has no audit log to leave out
     progress: Callable[[str], None],
 ) -> Iterator[Cluster]:
     """Run a cluster in Docker; its pods are real whatever `pods` says.

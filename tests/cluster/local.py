@@ -82,19 +82,28 @@ def running_local(
     profile: str,
     name: str | None,
     pods: bool,
+    audit: bool,
     progress: Callable[[str], None],
 ) -> Iterator[Cluster]:
     """Run a cluster that ends with the block, or with this process."""
     owner = Process.of(os.getpid())
     name = name or f"{profile}-{uuid4().hex[:6]}"
-    cluster = up(name=name, profile=profile, pods=pods, owner=owner, progress=progress)
+    cluster = up(name=name, profile=profile, pods=pods, audit=audit, owner=owner, progress=progress)
     try:
         yield cluster
     finally:
         down(name)
 
 
-def up(*, name: str, profile: str, pods: bool, owner: Process | None, progress: Callable[[str], None]) -> Cluster:
+def up(  # what to start, whose it is, and who is told
+    *,
+    name: str,
+    profile: str,
+    pods: bool,
+    owner: Process | None,
+    progress: Callable[[str], None],
+    audit: bool = True,
+) -> Cluster:
     """Start a cluster and wait until it can be used; without an owner it lives until `down`."""
     if profile not in PROFILES:
         raise ClusterError(f"profile {profile!r} is unknown; there are {', '.join(PROFILES)}")
@@ -103,7 +112,8 @@ def up(*, name: str, profile: str, pods: bool, owner: Process | None, progress: 
         node.install(progress)
     programs = build.programs(progress)
     directory = _claim(name)
-    Spec(name=name, profile=profile, directory=directory, programs=programs, pods=pods, owner=owner).save()
+    spec = Spec(name=name, profile=profile, directory=directory, programs=programs, pods=pods, audit=audit, owner=owner)
+    spec.save()
     progress(f"starting {name} ({profile})")
     began = time.monotonic()
     _wait(_start_supervisor(directory), directory, progress)
@@ -127,7 +137,7 @@ def find(name: str) -> Cluster:
         directory=directory,
         kubeconfig=directory / "admin.kubeconfig",
         server=spec.at.url,
-        audit_log=directory / "audit.log",
+        audit_log=directory / "audit.log" if spec.audit else None,
         programs=spec.programs,
     )
 

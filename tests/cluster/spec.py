@@ -49,6 +49,7 @@ class Spec:
     directory: Path
     programs: Path
     pods: bool
+    audit: bool
     owner: Process | None  # dies: the cluster goes; None: lives until `down`
     addresses: Addresses | None = None
 

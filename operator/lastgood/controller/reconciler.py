@@ -1,7 +1,8 @@
 """One pass over one object: observe, decide, act, until there is nothing more to do at once."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,9 @@ from lastgood.api.names import Reason, Type
 from lastgood.controller.queue import Queue
 from lastgood.controller.sampler import Sampler
 from lastgood.controller.verifier import Verifier
-from lastgood.core.decide import decide
+from lastgood.core.decide import decide, foreseen
 from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
-from lastgood.core.state import Decision, Observed, RunChecks, Tell, Verify
+from lastgood.core.state import CreateRecord, Decision, Observed, RunChecks, Tell, Verify
 from lastgood.errors import TransientError
 from lastgood.kube.act import Actor
 from lastgood.kube.audit import Audit
@@ -60,6 +61,7 @@ class Reconciler:
         )
         self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)
         self._verifier = Verifier(client=client, settings=settings, memory=self._memory, wake=queue.add)
+        self._audit = audit
         self._sampler = Sampler(client=client, probe=self._probe, memory=self._memory, wake=queue.add)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -108,6 +110,12 @@ class Reconciler:
             await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
 
     async def _deployment(self, key: Key) -> float | None:
+        try:
+            return await self._steps(key)
+        finally:
+            self._audit.relax(key)
+
+    async def _steps(self, key: Key) -> float | None:
         fresh = False
         for _ in range(MOST_STEPS):
             observed = await self._observer.deployment(key)
@@ -118,6 +126,11 @@ class Reconciler:
             decision = decide(observed)
             if decision.action is None:
                 return self._rest(key, observed, decision)
+            self._press(key, observed, decision)
+            if isinstance(decision.action, CreateRecord):
+                await self._open(key, observed, decision, decision.action)
+                fresh = True
+                continue
             if not fresh:
                 await self._refresh(key, observed)
                 fresh = True
@@ -133,6 +146,34 @@ class Reconciler:
         if active:
             keys.append(Key(Kind.ROLLBACK, key.namespace, active.name))
         await self._observer.refresh(key, *(each for each in keys if self._cache.get(each)))
+
+    def _press(self, key: Key, observed: Observed, decision: Decision) -> None:
+        """Let Events wait while a rollback has not switched yet: they take the same API server's time."""
+        active = observed.deployment.status.active
+        record = observed.active
+        waits = active is not None and (record is None or record.status.switched_at is None)
+        if waits or isinstance(decision.action, CreateRecord):
+            self._audit.press(key)
+        else:
+            self._audit.relax(key)
+
+    async def _open(self, key: Key, observed: Observed, decision: Decision, create: CreateRecord) -> None:
+        """Write a record and its lock, and look afresh at what the choice will rest on, all at the same time.
+
+        A record made on a stale view is harmless: its name is derived from what was seen, and is there already then.
+        """
+        await self._actor.tell(observed.deployment.meta, "ModelDeployment", decision, **_facts(observed))
+        record, lock = self._actor.act(key, create, observed), foreseen(observed, create)
+        if lock is None:
+            await _together(self._refresh(key, observed), record)
+            return
+        # The lock is written under the resource version that was seen, and its answer is the ModelDeployment as it is.
+        workload = Key(Kind.WORKLOAD, key.namespace, observed.deployment.target)
+        known = [workload] if self._cache.get(workload) else []
+        await _together(self._observer.refresh(*known), record, self._lock(key, observed, lock))
+
+    async def _lock(self, key: Key, observed: Observed, decision: Decision) -> None:
+        await self._do(key, observed, decision)
 
     async def _do(self, key: Key, observed: Observed, decision: Decision) -> bool:
         """Carry out a decision; tell whether the next one can be made at once."""
@@ -186,6 +227,13 @@ class Reconciler:
         decision = Decision(reason=Reason.INVALID_SPEC, message=invalid.message, tell=Tell.WARNING)
         await self._actor.tell(meta, str(RESOURCES[key.kind].kind), decision)
         return None
+
+
+async def _together(*work: Awaitable[None]) -> None:
+    """Await all of them, and only then raise what went wrong first."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _facts(observed: Observed) -> dict[str, object]:

@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from lastgood.api.fields import Fields
+from lastgood.api.meta import Meta
 from lastgood.api.names import Reason
+from lastgood.api.rollback import ModelRollback, RollbackSpec
 from lastgood.core import forward, requests, rollback, triggers
 from lastgood.core.report import report, soak_rest
 from lastgood.core.state import (
+    CreateRecord,
     Decision,
     DeleteRecord,
     Observed,
@@ -81,6 +85,24 @@ def decide(observed: Observed) -> Decision:
     chosen = next((item for item in steps if item.action), steps[0])
     waits = [item.after for item in steps if item.after is not None]
     return _decision(observed, chosen, min(waits, default=None))
+
+
+def foreseen(observed: Observed, create: CreateRecord) -> Decision | None:
+    """Return the lock that follows once a record is there, where that is what follows.
+
+    Both may be written at the same time, in any order: a lock has the record's whole spec, and writes it again where it
+    is not there; a record without a lock is an accepted request that waits for one.
+    """
+    meta = observed.deployment.meta
+    there = ModelRollback(
+        meta=Meta(namespace=meta.namespace, name=create.name, created=observed.now),
+        spec=RollbackSpec.from_fields(Fields(create.spec.as_body(), strict=False)),
+    )
+    then = decide(replace(observed, records=(*observed.records, there)))
+    if observed.deployment.status.active is not None or not isinstance(then.action, UpdateDeployment):
+        return None
+    active = then.action.status.active
+    return then if active is not None and active.name == create.name else None
 
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:

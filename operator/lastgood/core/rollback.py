@@ -67,7 +67,7 @@ def advance(observed: Observed) -> Step | None:
     if record is None and active.name in observed.taken:
         return _let_go(observed, active)
     if record is None:
-        message = f"ModelRollback {active.name} was removed while it ran: it is written again"
+        message = f"ModelRollback {active.name} is not there, though it holds the lock: it is written again"
         return Step(
             reason=Reason.ACCEPTED,
             message=message,
@@ -80,9 +80,13 @@ def advance(observed: Observed) -> Step | None:
 
 
 def _let_go(observed: Observed, active: Active) -> Step:
-    """A lock whose record the API server refuses was not written by us, and must not keep a rollback from happening."""
+    """A lock whose record cannot be written must not keep a rollback from happening, and what asked for it asks again.
+
+    Somebody else took the name while record and lock were written at the same time, or forged the lock.
+    """
     status = observed.deployment.status
-    facts = replace(status, active=None, placement=status.placement + 1)
+    handled = {key: name for key, name in status.handled.items() if name != active.name}
+    facts = replace(status, active=None, placement=status.placement + 1, handled=handled)
     message = f"status.activeRollback names {active.name}, which cannot be a record: the lock is let go"
     return Step(
         reason=Reason.WAITING, message=message, action=UpdateDeployment(status=facts), facts=facts, tell=Tell.ALERT

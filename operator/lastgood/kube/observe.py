@@ -112,9 +112,9 @@ class Observer:
             ),
         )
 
-    async def refresh(self, key: Key, *more: Key) -> None:
+    async def refresh(self, *keys: Key) -> None:
         """Read objects, and the quarantine, from the API server: a watch is never fresh enough to act on."""
-        await asyncio.gather(self._quarantine.refresh(), *(self._read(each) for each in (key, *more)))
+        await asyncio.gather(self._quarantine.refresh(), *(self._read(each) for each in keys))
 
     async def _read(self, key: Key) -> None:
         try:

@@ -16,7 +16,7 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.decide import decide
+from lastgood.core.decide import decide, foreseen
 from lastgood.core.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
 from lastgood.core.state import (
@@ -59,13 +59,15 @@ class Simulation(Cluster):
     """A cluster with one operator in it, whose actions may go wrong.
 
     `faults` befall its next actions; `between` are events that come between a decision and its action; `told` are the
-    digests that it quarantined itself, and so knows of though its lists are not complete.
+    digests that it quarantined itself, and so knows of though its lists are not complete; `lock_first` says which of
+    two writes that are asked for at the same time comes first.
     """
 
     faults: list[Fault] = field(default_factory=list)
     between: list[Callable[["Simulation"], None]] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
+    lock_first: bool = True
 
     # What the operator sees
 
@@ -128,12 +130,25 @@ class Simulation(Cluster):
             decision, observed = deciding()
             if decision.action is None:
                 return decision.requeue_after
-            self._carry_out(decision.action, observed)
+            self._carry_out_all(self._at_once(decision.action, observed), observed)
             if isinstance(decision.action, RunChecks):
                 return decision.requeue_after
         raise AssertionError(f"no end: {self.actions[-12:]}")
 
-    def _carry_out(self, action: Action, observed: Observed | None) -> None:
+    def _at_once(self, action: Action, observed: Observed | None) -> list[Action]:
+        """Return what is written at the same time."""
+        then = foreseen(observed, action) if isinstance(action, CreateRecord) and observed else None
+        if then is None or then.action is None:
+            return [action]
+        return [then.action, action] if self.lock_first else [action, then.action]
+
+    def _carry_out_all(self, actions: list[Action], observed: Observed | None) -> None:
+        for action in actions:
+            killed = self._carry_out(action, observed)
+            if killed:
+                return
+
+    def _carry_out(self, action: Action, observed: Observed | None) -> bool:
         fault = self.faults.pop(0) if self.faults else Fault.NONE
         if self.between:
             self.between.pop(0)(self)
@@ -142,8 +157,10 @@ class Simulation(Cluster):
             self.act(action, observed)
         if fault is Fault.TWICE:
             self.act(action, observed)
-        if fault in (Fault.LOST, Fault.FORGOTTEN):
+        killed = fault in (Fault.LOST, Fault.FORGOTTEN)
+        if killed:
             self.crash()
+        return killed
 
     def crash(self) -> None:
         """Forget what no object says."""

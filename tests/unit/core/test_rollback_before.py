@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from lastgood.api import names
 from lastgood.api.deployment_status import Active
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Outcome, Reason, RecordName
-from lastgood.core.decide import decide
+from lastgood.core.decide import decide, foreseen
 from lastgood.core.state import (
     FRESH,
     Checked,
     CreateRecord,
+    Observed,
     QuarantineDigest,
     Switch,
     UpdateDeployment,
@@ -26,6 +28,7 @@ from tests.unit.core.builders import (
     V2,
     ago,
     checked,
+    declaring,
     digest,
     having,
     locked,
@@ -81,6 +84,34 @@ def test_forged_lock_is_let_go() -> None:
     decision = decide(observed)
     assert isinstance(decision.action, UpdateDeployment)
     assert decision.action.status.active is None
+
+
+def asked_for() -> Observed:
+    meta = replace(world().deployment.meta, annotations={names.EMERGENCY: "INC-1: backdoor"})
+    return declaring(world(), meta=meta)
+
+
+def test_request_whose_record_lost_its_name_is_asked_again() -> None:
+    """The lock and the record are written at the same time; whoever squats the name must not swallow the request."""
+    asking = asked_for()
+    first = decide(asking)
+    assert isinstance(first.action, CreateRecord)
+    lock = foreseen(asking, first.action)
+    assert lock is not None
+    assert isinstance(lock.action, UpdateDeployment)
+    locked = replace(asking, deployment=replace(asking.deployment, status=lock.action.status))
+    freed = decide(replace(locked, taken=frozenset({first.action.name}))).action
+    assert isinstance(freed, UpdateDeployment)
+    again = replace(asking, deployment=replace(asking.deployment, status=freed.status))
+    second = decide(replace(again, taken=frozenset({first.action.name}))).action
+    assert isinstance(second, CreateRecord)
+    assert second.name != first.action.name
+
+
+def test_lock_is_not_foreseen_while_another_record_comes_first() -> None:
+    asking = replace(asked_for(), records=(record(),))
+    create = CreateRecord(name=RecordName("rb-later"), spec=spec())
+    assert foreseen(asking, create) is None
 
 
 # Before the switch
