@@ -272,11 +272,13 @@ def histories(log: Path, began: int) -> dict[str, list[Body]]:
 
 
 def disorder_of(events: list[Body]) -> str:
-    """Say what came in the wrong order: record, lock, intent, switch, outcome."""
+    """Say what came in the wrong order: record and lock (at the same time), intent, switch, outcome."""
     firsts = dict(reversed(list(milestones(events))))
-    order = ("record", "lock", "intent", "switch", "outcome")
-    times = [firsts.get(name) for name in order]
-    return "" if None not in times and times == sorted(times, key=lambda at: at or 0) else f"{firsts}"
+    for order in (("record", "intent", "switch", "outcome"), ("lock", "intent", "switch", "outcome")):
+        times = [firsts.get(name) for name in order]
+        if None in times or times != sorted(times, key=lambda at: at or 0):
+            return f"{firsts}"
+    return ""
 
 
 def milestones(events: list[Body]) -> Iterator[tuple[str, int]]:
