@@ -272,9 +272,9 @@ def histories(log: Path, began: int) -> dict[str, list[Body]]:
 
 
 def disorder_of(events: list[Body]) -> str:
-    """Say what came in the wrong order: record and lock (at the same time), intent, switch, outcome."""
+    """Say what came in the wrong order: record and lock come at the same time, the intent with the lock or after it."""
     firsts = dict(reversed(list(milestones(events))))
-    for order in (("record", "intent", "switch", "outcome"), ("lock", "intent", "switch", "outcome")):
+    for order in (("record", "switch", "outcome"), ("lock", "intent", "switch", "outcome")):
         times = [firsts.get(name) for name in order]
         if None in times or times != sorted(times, key=lambda at: at or 0):
             return f"{firsts}"
@@ -293,6 +293,7 @@ def milestones(events: list[Body]) -> Iterator[tuple[str, int]]:
                 yield from [("record", place)] if event["verb"] == "create" else []
             case "modeldeployments":
                 yield from [("lock", place)] if "activeRollback" in status else []
+                yield from [("intent", place)] if "intent" in status.get("activeRollback", {}) else []
             case "deployments" if target.get("name") == WORKLOAD and event["verb"] != "delete":
                 left, stamp = stamp, stamp_of(body)
                 yield from [("switch", place)] if (left, stamp) == ("digits-v2", "digits-v1") else []

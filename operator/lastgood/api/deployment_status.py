@@ -82,16 +82,40 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What is going to be switched to, where that is known when the lock is taken: the record has it later."""
+
+    target: SnapshotName
+    digest: Digest
+    at: datetime
+    verification: str
+    verified_at: datetime | None
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return {
+            "snapshot": self.target,
+            "digest": self.digest,
+            "at": format_time(self.at),
+            "verification": self.verification,
+            "verifiedAt": format_time(self.verified_at),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Active:
     """The record that holds this deployment: the lock, with what it takes to write the record again."""
 
     name: RecordName
     since: datetime | None
     spec: Mapping[str, Any]
+    intent: Intent | None = None
 
     def as_body(self) -> dict[str, Any]:
         """Return it as the API server stores it."""
-        return {"name": self.name, "since": format_time(self.since), "spec": dict(self.spec)}
+        intent = self.intent.as_body() if self.intent else None
+        body = {"name": self.name, "since": format_time(self.since), "spec": dict(self.spec), "intent": intent}
+        return {key: value for key, value in body.items() if value is not None or key != "intent"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +235,25 @@ class DeploymentStatus:
 def _active(fields: Fields) -> Active | None:
     if not fields.text("name"):
         return None
-    return Active(name=RecordName(fields.text("name")), since=fields.time("since"), spec=fields.child("spec").value)
+    return Active(
+        name=RecordName(fields.text("name")),
+        since=fields.time("since"),
+        spec=fields.child("spec").value,
+        intent=_intent(fields.child("intent")),
+    )
+
+
+def _intent(fields: Fields) -> Intent | None:
+    at, target = fields.time("at"), fields.text("snapshot")
+    if at is None or not target:
+        return None
+    return Intent(
+        target=SnapshotName(target),
+        digest=Digest(fields.text("digest")),
+        at=at,
+        verification=fields.text("verification"),
+        verified_at=fields.time("verifiedAt"),
+    )
 
 
 def _held(fields: Fields) -> Held | None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from lastgood.api.deployment_status import Active
+from lastgood.api.deployment_status import Active, DeploymentStatus, Intent
 from lastgood.api.fields import Fields
 from lastgood.api.names import Outcome, Reason, Type
-from lastgood.api.rollback import RollbackSpec
+from lastgood.api.rollback import ModelRollback, RollbackSpec
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.core.closing import close, serve
 from lastgood.core.drift import reassert
@@ -29,6 +29,7 @@ from lastgood.core.state import (
     Switch,
     Tell,
     UpdateDeployment,
+    UpdateRecord,
     Verify,
 )
 from lastgood.core.validation import conclude, validate
@@ -53,8 +54,45 @@ def lock(observed: Observed) -> Step | None:
         handled=mark_handled(observed, key, record.name) if key else status.handled,
         continues=None if spec.continues else status.continues,
     )
+    facts = replace(facts, active=_intending(observed, facts))
     message = f"ModelRollback {record.name}: {spec.reason[:256]}"
     return Step(reason=Reason.ACCEPTED, message=message, action=UpdateDeployment(status=facts), facts=facts)
+
+
+def _intending(observed: Observed, facts: DeploymentStatus) -> Active | None:
+    """Put the intent into the lock where it is known already, as in an emergency: one write less before the switch.
+
+    The choice is made again before the switch, on what was read meanwhile; if it differs, so does the intent then.
+    """
+    step = advance(replace(observed, deployment=replace(observed.deployment, status=facts)))
+    active, action = facts.active, step.action if step else None
+    if active is None or step is None or step.reason != Reason.INTENT or not isinstance(action, UpdateRecord):
+        return active
+    status = action.status
+    intent = Intent(
+        target=status.target,
+        digest=status.target_digest,
+        at=observed.now,
+        verification=status.verification,
+        verified_at=status.verified_at,
+    )
+    return replace(active, intent=intent)
+
+
+def _knowing(record: ModelRollback, active: Active) -> ModelRollback:
+    """Return a record that knows of the intent in its lock, until it has one of its own."""
+    intent = active.intent
+    if intent is None or record.status.intent_at is not None:
+        return record
+    status = replace(
+        record.status,
+        target=intent.target,
+        target_digest=intent.digest,
+        intent_at=intent.at,
+        verification=intent.verification,
+        verified_at=intent.verified_at,
+    )
+    return replace(record, status=status)
 
 
 def advance(observed: Observed) -> Step | None:
@@ -74,7 +112,7 @@ def advance(observed: Observed) -> Step | None:
             action=CreateRecord(name=active.name, spec=spec),
             tell=Tell.WARNING,
         )
-    run = Run(observed=observed, spec=spec, record=record)
+    run = Run(observed=observed, spec=spec, record=_knowing(record, active))
     rules = AFTER if run.status.switched_at and run.status.target else BEFORE
     return next((step for rule in rules if (step := rule(run))), None)
 
@@ -140,10 +178,13 @@ def found_switched(run: Run) -> Step | None:
     """The workload carries the target already: we were stopped between the apply and this fact."""
     if run.status.intent_at is None or not run.applied:
         return None
+    # An intent in the lock had no room for the candidates: nothing that they rest on has changed since.
+    candidates = run.status.candidates or select(run.observed, run.question)[1]
     return run.note(
         Reason.SWITCHED,
         f"the workload was switched from {run.spec.source or 'nothing'} to {run.status.target}",
         switched_at=run.observed.now,
+        candidates=candidates,
     )
 
 

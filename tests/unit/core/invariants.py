@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from lastgood.api.deployment_status import Active
 from lastgood.api.names import RESUME, Outcome, Type
 from lastgood.api.rollback import ModelRollback, RollbackStatus
 from lastgood.api.signal import Verdict
@@ -32,12 +33,18 @@ def switch(simulation: "Simulation", action: Switch, observed: Observed) -> None
         return
     record = observed.active
     assert record is not None, "written without a record"
-    assert record.status.intent_at is not None, "written without an intent"
     assert record.status.outcome is None, "written after the outcome"
-    assert (record.status.target, record.status.target_digest) == (snapshot.name, snapshot.digest)
+    assert _intended(record, status.active) == (snapshot.name, snapshot.digest), "written without an intent"
     earlier = [item for item in simulation.switches if item.record == record.name and not item.drift]
     if simulation.trusted:
         assert all(item.edits < simulation.edits for item in earlier), "two template changes for one record"
+
+
+def _intended(record: ModelRollback, active: Active) -> tuple[str, str] | None:
+    """Return what was written down before the switch: on the record, or in its lock where it is not there yet."""
+    if record.status.intent_at is not None:
+        return record.status.target, record.status.target_digest
+    return (active.intent.target, active.intent.digest) if active.intent else None
 
 
 def _proven(simulation: "Simulation", action: Switch, observed: Observed) -> bool:
