@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -268,3 +269,25 @@ async def test_a_failing_endpoint_leaves_others_alone(probe: HttpProbe) -> None:
             *(probe.sample(server.url, FAILING, DEADLINE) for server in (slow, good, slow, good))
         )
     assert [sample.verdict for sample in samples] == [Verdict.INCONCLUSIVE, Verdict.HEALTHY] * 2
+
+
+@pytest.mark.parametrize(
+    ("padding", "loop"), [pytest.param(0, True, id="small"), pytest.param(MEBIBYTE // 2, False, id="large")]
+)
+async def test_a_large_answer_is_judged_where_it_keeps_no_emergency_waiting(
+    probe: HttpProbe,
+    monkeypatch: pytest.MonkeyPatch,
+    padding: int,
+    loop: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    where: list[bool] = []
+    evaluate = Expression.evaluate
+
+    def noting(self: Expression, result: object) -> bool:
+        where.append(threading.current_thread() is threading.main_thread())
+        return evaluate(self, result)
+
+    monkeypatch.setattr(Expression, "evaluate", noting)
+    async with serving(answer(b'{"accuracy": 0.8, "more": "' + b"x" * padding + b'"}')) as server:
+        sample = await probe.sample(server.url, FAILING, DEADLINE)
+    assert (sample.verdict, where) == (Verdict.BREACHED, [loop])
