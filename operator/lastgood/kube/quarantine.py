@@ -18,7 +18,14 @@ from lastgood.api.names import QUARANTINE_CONFIG_MAP
 from lastgood.kube import redact
 from lastgood.kube.cache import version_of
 from lastgood.kube.client import Client
-from lastgood.kube.problems import AlreadyExistsError, ApiError, ExpiredError, NotFoundError, UnavailableError
+from lastgood.kube.problems import (
+    AlreadyExistsError,
+    ApiError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
 from lastgood.kube.resources import CONFIGMAPS
 
 logger = logging.getLogger(__name__)
@@ -30,6 +37,7 @@ STALE_SECONDS: Final = 150.0  # two silent bookmarks
 PAUSES: Final = (0.2, 1.0, 3.0, 10.0)
 WARNINGS: Final = 100
 ENTRY_TEXT: Final = 160
+PER_NAMESPACE: Final = 256  # of some 2,000 that the object has room for
 
 Entries = dict[str, dict[str, str]]  # namespace (or EVERYWHERE) -> digest -> why
 
@@ -89,9 +97,16 @@ class Quarantine:
             self._learn(None)
 
     async def add(self, namespace: str | None, digest: str, info: Mapping[str, Any]) -> None:
-        """Quarantine a digest in one namespace, or everywhere; what is there already stays as it is."""
+        """Quarantine a digest in one namespace, or everywhere; what is there already stays as it is.
+
+        Raises:
+            ForbiddenError: the namespace has as many entries as one may have: they share one object with all others.
+        """
         if digest in self._entries.get(namespace or EVERYWHERE, {}):
             return
+        if namespace and len(self._entries.get(namespace, {})) >= PER_NAMESPACE:
+            told = f"{PER_NAMESPACE} digests of {namespace} are quarantined already; release some, or use a key for all"
+            raise ForbiddenError(status=403, reason="TooMany", message=told)
         data = {key_of(namespace, digest): entry_text(info)}
         try:
             body = await self._client.patch(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP, {"data": data})

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lastgood.api.names import QUARANTINE_CONFIG_MAP
-from lastgood.kube.problems import ApiError
-from lastgood.kube.quarantine import STALE_SECONDS, WARNINGS, Quarantine
+from lastgood.kube.problems import ApiError, ForbiddenError
+from lastgood.kube.quarantine import PER_NAMESPACE, STALE_SECONDS, WARNINGS, Quarantine
 from lastgood.kube.resources import CONFIGMAPS
 from tests.unit.kube.world import Server
 
@@ -127,6 +127,16 @@ async def test_adding_does_not_remove_what_somebody_else_added_meanwhile() -> No
     world.write({key(BAD): "INC-1", "elsewhere": "x"})
     await world.quarantine.add(None, WORSE, {})
     assert set(world.data()) == {key(BAD), key(WORSE), "elsewhere"}
+
+
+async def test_one_namespace_cannot_fill_the_quarantine_of_all() -> None:
+    many = {key(f"sha256:{number:064x}", "greedy"): "x" for number in range(PER_NAMESPACE)}
+    world = World(**many)
+    await world.quarantine.refresh()
+    with pytest.raises(ForbiddenError, match="256 digests of greedy"):
+        await world.quarantine.add("greedy", BAD, {"reason": "one more"})
+    await world.quarantine.add("other", BAD, {"reason": "theirs"})
+    assert key(BAD, "other") in world.data()
 
 
 async def test_a_change_is_told_and_a_repetition_is_not() -> None:
