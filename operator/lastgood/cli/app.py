@@ -1,15 +1,16 @@
 """The `lastgood` command: which subcommands there are, and what they take."""
 
 import argparse
+import errno
+import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Final
 
-from lastgood import __version__
-from lastgood.cli import digest, parser, snapshot, verify, verify_job
+from lastgood.cli import parser
 from lastgood.cli.parser import Commands, Exit, Parser, UsageError
-from lastgood.verify import Limits, RefusedEntryError, UnreadableError
-from lastgood.verify.values import require_digest
 
 Run = Callable[[argparse.Namespace], int]
 _EXITS = """\
@@ -24,15 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lastgood.cli import run  # noqa: PLC0415 - half a second and 60 MB that the other commands do without
 
         return run.main(arguments[1:])
-    args = build().parse_args(arguments)
+    args = build(arguments[0] if arguments else "").parse_args(arguments)
     command: Run = args.command
     return _guarded(command, args)
 
 
 def _guarded(command: Run, args: argparse.Namespace) -> int:
     """Run a command; a mistake or a bad disk is a sentence and an exit code, and a bug is a traceback."""
+    from lastgood.verify.errors import RefusedEntryError, UnreadableError  # noqa: PLC0415 - see build
+
     try:
-        return command(args)
+        return _heard(command, args)
     except UsageError as error:
         return _fail(str(error), Exit.USAGE)
     except RefusedEntryError as error:
@@ -43,13 +46,34 @@ def _guarded(command: Run, args: argparse.Namespace) -> int:
         return _fail("stopped", 130)
 
 
+def _heard(command: Run, args: argparse.Namespace) -> int:
+    """Run a command and write out what it says: what nobody could read must not look like a refusal."""
+    try:
+        code = command(args)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        return _unwritten(f"the output could not be written: {os.strerror(error.errno)}")
+    return code
+
+
+def _unwritten(sentence: str) -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails once more as it ends
+    return _fail(sentence, Exit.UNREADABLE)
+
+
 def _fail(sentence: str, code: int) -> int:
     print(f"lastgood: {sentence}", file=sys.stderr)
     return code
 
 
-def build() -> Parser:
-    """Return the parser of all commands."""
+def build(only: str | None = None) -> Parser:
+    """Return the parser of all commands; of one command alone, the others are just names in a list.
+
+    A command is imported when its options are asked for: together they bring cryptography, HTTP and scanners, which
+    takes most of a second that `--help` and the other commands do without.
+    """
     root = Parser(
         prog="lastgood",
         description="Bring a served machine-learning model back to its last known-good snapshot.",
@@ -57,12 +81,16 @@ def build() -> Parser:
     )
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.add_parser("run", help="run the operator; `lastgood run --help` lists its options", add_help=False)
-    _add_digest(commands)
-    _add_snapshot(commands)
-    _add_verify(commands)
-    _add_verify_job(commands)
-    _add(commands, "version", _version, "print the version")
+    for name, (summary, add) in _COMMANDS.items():
+        if only in (None, name):
+            add(commands, name, summary)
+        elif summary:
+            commands.add_parser(name, help=summary)
     return root
+
+
+def _module(name: str) -> Any:  # noqa: ANN401 - a module, whose `run` and `add_options` are looked up
+    return importlib.import_module(f"lastgood.cli.{name.replace('-', '_')}")
 
 
 def _add(commands: Commands, name: str, run: Run, summary: str, *parents: Parser) -> Parser:
@@ -73,6 +101,8 @@ def _add(commands: Commands, name: str, run: Run, summary: str, *parents: Parser
 
 
 def _limits() -> Parser:
+    from lastgood.verify.values import Limits  # noqa: PLC0415 - see build
+
     limits = Parser(add_help=False)
     limits.add_argument(
         "--max-files",
@@ -85,11 +115,36 @@ def _limits() -> Parser:
     return limits
 
 
-def _add_digest(commands: Commands) -> None:
-    added = _add(commands, "digest", digest.run, "print the digest of a checkpoint", _limits())
+def _add_plain(commands: Commands, name: str, summary: str) -> None:
+    module = _module(name)
+    module.add_options(_add(commands, name, module.run, summary))
+
+
+def _add_limited(commands: Commands, name: str, summary: str) -> None:
+    module = _module(name)
+    module.add_options(_add(commands, name, module.run, summary, _limits()))
+
+
+def _add_fetch(commands: Commands, name: str, summary: str) -> None:
+    module = _module(name)
+    added = _add(commands, name, module.run, summary, _limits())
+    module.add_options(added)
+    _add_digest_option(added)
+
+
+def _add_store(commands: Commands, name: str, summary: str) -> None:
+    _module(name).add_to(commands.add_parser(name, help=summary), _add, _limits)
+
+
+def _add_version(commands: Commands, name: str, summary: str) -> None:
+    _add(commands, name, _version, summary)
+
+
+def _add_digest(commands: Commands, name: str, summary: str) -> None:
+    added = _add(commands, name, _module(name).run, summary, _limits())
     added.add_argument(
         "path",
-        type=Path,
+        type=parser.path,
         metavar="PATH",
         help="a file (the digest is its sha256) or a directory (its manifest's)",
     )
@@ -98,11 +153,13 @@ def _add_digest(commands: Commands) -> None:
     )
 
 
-def _add_snapshot(commands: Commands) -> None:
-    group = commands.add_parser("snapshot", help="write a ModelSnapshot")
+def _add_snapshot(commands: Commands, name: str, summary: str) -> None:
+    group = commands.add_parser(name, help=summary)
     verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    added = _add(verbs, "create", snapshot.run, "print a ModelSnapshot for a checkpoint, ready to apply", _limits())
-    added.add_argument("path", type=Path, metavar="PATH", help="the checkpoint here, to compute its digest from")
+    added = _add(
+        verbs, "create", _module(name).run, "print a ModelSnapshot for a checkpoint, ready to apply", _limits()
+    )
+    added.add_argument("path", type=parser.path, metavar="PATH", help="the checkpoint here, to compute its digest from")
     added.add_argument("--model", type=parser.label, required=True, help="the family: a rollback stays inside it")
     added.add_argument("--version", type=parser.version, required=True, help="a label for people, such as 2")
     place = added.add_mutually_exclusive_group(required=True)
@@ -120,35 +177,34 @@ def _add_snapshot(commands: Commands) -> None:
     added.add_argument("--image", type=parser.image, help="the image it was validated with")
 
 
-def _add_verify(commands: Commands) -> None:
-    added = _add(commands, "verify", verify.run, "check that a path is what its digest says", _limits())
-    added.add_argument("path", type=Path, metavar="PATH", help="a file or a directory")
-    _add_digest_option(added)
-    added.add_argument(
-        "--manifest",
-        type=Path,
-        metavar="FILE",
-        help="what `lastgood digest --output json` printed once: names the files that differ",
-    )
-    added.add_argument("--output", choices=["text", "json", "yaml"], default="text", help="(default: text)")
+def _add_verify(commands: Commands, name: str, summary: str) -> None:
+    module = _module(name)
+    added = _add(commands, name, module.run, summary, _limits())
+    added.add_argument("path", type=parser.path, metavar="PATH", help="a file or a directory")
+    _add_digest_option(added, required=False)
+    module.add_options(added)
 
 
-def _add_verify_job(commands: Commands) -> None:
+def _add_job(commands: Commands, name: str, _: str) -> None:
     # Hidden: the operator's own Job runs it. No help text keeps it out of the list.
-    added = commands.add_parser("verify-job", parents=[_limits()])
-    added.set_defaults(command=verify_job.run)
+    job = _module(name)
+    added = commands.add_parser(name, parents=[_limits()])
+    added.set_defaults(command=job.run)
     added.add_argument("--root", type=Path, required=True)
     added.add_argument("--path", type=parser.relative_path, required=True)
     _add_digest_option(added)
     added.add_argument("--nonce", type=parser.nonce, required=True)
     added.add_argument("--termination-log", type=Path, required=True)
+    job.add_options(added)
 
 
-def _add_digest_option(added: Parser) -> None:
-    added.add_argument("--digest", type=_digest, required=True, metavar="sha256:…", help="what it should be")
+def _add_digest_option(added: Parser, *, required: bool = True) -> None:
+    added.add_argument("--digest", type=_digest, required=required, metavar="sha256:…", help="what it should be")
 
 
 def _digest(text: str) -> str:
+    from lastgood.verify.values import require_digest  # noqa: PLC0415 - see build
+
     try:
         return require_digest(text)
     except ValueError as error:
@@ -156,5 +212,22 @@ def _digest(text: str) -> str:
 
 
 def _version(_: argparse.Namespace) -> int:
+    from lastgood import __version__  # noqa: PLC0415 - looking it up takes a tenth of a second
+
     print(f"lastgood {__version__}")
     return Exit.OK
+
+
+_COMMANDS: Final[dict[str, tuple[str, Callable[[Commands, str, str], None]]]] = {
+    "digest": ("print the digest of a checkpoint", _add_digest),
+    "snapshot": ("write a ModelSnapshot", _add_snapshot),
+    "keygen": ("make a key pair to sign checkpoints with", _add_plain),
+    "sign": ("sign a checkpoint", _add_limited),
+    "store": ("copy checkpoints into a snapshot store, and keep it in order", _add_store),
+    "verify": ("check that a path is what its digest or signers say", _add_verify),
+    "fetch": ("copy a remote checkpoint, if it is what its digest says", _add_fetch),
+    "scan": ("look for files that load code, hide or break", _add_limited),
+    "verify-job": ("", _add_job),
+    "capture-job": ("", _add_job),
+    "version": ("print the version", _add_version),
+}

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from enum import IntEnum
+from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -56,6 +57,13 @@ name = _matching(
 nonce = _matching(r"[A-Za-z0-9._-]+", 128, "1 to 128 letters, digits and '.', '_' or '-'")
 version = _matching(r"[^\x00-\x1f\x7f]+", 128, "1 to 128 characters on one line, such as 2 or 2026-03-01.1")
 image = _matching(r"\S+", 512, "an image reference without spaces, such as registry/server@sha256:…")
+
+
+def path(text: str) -> Path:
+    """Return a path; an empty one, such as from a variable that is not set, is not the current directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty; write . for the current directory")
+    return Path(text)
 
 
 def relative_path(text: str) -> str:

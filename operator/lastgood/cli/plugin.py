@@ -139,7 +139,7 @@ def _add_rollbacks(verbs: parser.Commands) -> None:
     added = _named(_add(verbs, "rollback", rollback, "roll back to the last known-good snapshot, or a named one"))
     added.add_argument("--reason", required=True, help="why; it is kept in the record")
     added.add_argument("--to", type=parser.name, metavar="SNAPSHOT", help="to this one")
-    summary = "roll back now: no approval, no soak, and what served is quarantined"
+    summary = "roll back now, without asking for a soak, and quarantine what served"
     added = _named(_add(verbs, "emergency", emergency, summary))
     added.add_argument("incident", metavar="INCIDENT", nargs="+", help="such as INC-1234: backdoor in v3")
 

@@ -50,6 +50,7 @@ def reconciler(parts: Parts) -> Reconciler:
         cache=parts.cache,
         queue=parts.queue,
         quarantine=parts.quarantine,
+        trust=parts.trust,
         audit=parts.audit,
         settings=parts.settings,
     )
@@ -66,6 +67,10 @@ def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
         "reverify_interval": arguments.reverify_interval,
         "liveness": arguments.liveness,
         "lease_seconds": arguments.lease_seconds,
+        "verify_rate": arguments.verify_rate,
+        "scratch": arguments.scratch,
+        "scratch_bytes": arguments.scratch_bytes,
+        "capture_claim": arguments.capture_claim,
         "allow_loopback": "true" if arguments.allow_loopback else None,
     }
 
@@ -74,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of this command's flags."""
     found = argparse.ArgumentParser(
         prog="lastgood run",
-        description="Run the operator. Every flag has an environment variable; the flag wins.",
+        description="Run the operator. A flag wins over its variable; --kubeconfig and --log-level have none.",
     )
     where = found.add_mutually_exclusive_group()
     where.add_argument(
@@ -91,6 +96,10 @@ def parser() -> argparse.ArgumentParser:
     add("--reverify-interval", metavar="DURATION", help="how often each snapshot is hashed again (6h)")
     add("--liveness", metavar="HOST:PORT", help="where /healthz and /readyz are served; '' for nowhere")
     add("--lease-seconds", metavar="SECONDS", help="how long a dead operator blocks its standby (6)")
+    add("--verify-rate", metavar="BYTES", help="how fast routine verification may read, a second (256Mi; 0: no limit)")
+    add("--scratch", metavar="DIR", help="where remote checkpoints are put while scanners look into them")
+    add("--capture-claim", metavar="CLAIM", help="the store claim of each namespace, for captures of claims by a Job")
+    add("--scratch-bytes", metavar="BYTES", help="how much they may take there together (0: no limit)")
     add("--allow-loopback", action="store_true", help="let triggers and checks call this machine")
     add("--log-level", choices=LEVELS, default="info", help="of stderr; the security log on stdout is complete")
     return found

@@ -1,25 +1,61 @@
-"""`lastgood verify-job`: what the operator's Job runs; the verdict goes to the termination message."""
+"""`lastgood verify-job`: what the operator's Job runs; all that it finds goes to the termination message."""
 
 import argparse
 import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
+from lastgood.api.evidence import Scan, examined_body
+from lastgood.api.fields import compact
+from lastgood.api.names import ANCHORS_VARIABLE
+from lastgood.api.signature import Examined
 from lastgood.cli.digest import limits_of
 from lastgood.cli.parser import Exit, UsageError
 from lastgood.cli.progress import Progress
 from lastgood.cli.verify import as_body
-from lastgood.verify import verify
+from lastgood.verify.inspection import Bundle, How, Inspection, Question, inspect
+from lastgood.verify.scan import Policy
+from lastgood.verify.signing import (
+    MAX_BUNDLE,
+    Certificate,
+    PublicKey,
+    SignatureError,
+    load_certificates,
+    load_public_key,
+)
 
 MAX_MESSAGE: Final = 4096  # bytes; what the kubelet keeps of a termination message
 _MAX_FINDINGS: Final = 8
 _MAX_TEXT: Final = 600
+_SHORT: Final = 160
+_MAX_ANCHORS: Final = 128 * 1024
+
+
+def add_options(added: argparse.ArgumentParser) -> None:
+    """Say what may be asked beside the digest."""
+    added.add_argument("--blake3", default="")
+    added.add_argument("--scan", action="store_true")
+    added.add_argument("--bundle", action="append", default=[], type=_named)
+    added.add_argument("--bundle-inside", action="append", default=[], type=_named)
+
+
+def _named(text: str) -> tuple[int, str]:
+    number, _, path = text.partition("=")
+    if not number.isdecimal() or not path:
+        raise argparse.ArgumentTypeError("must be NUMBER=PATH")
+    return int(number), path
 
 
 def run(args: argparse.Namespace) -> int:
     """Write a verdict, whatever it is; only when none could be written the exit code is not 0."""
     with Progress() as progress:
-        result = verify(args.root, args.path, args.digest, limits=limits_of(args), progress=progress)
-    text = message({"nonce": args.nonce, **as_body(result)})
+        how = How(limits=limits_of(args), progress=progress)
+        found = inspect(args.root, args.path, question(args, os.environ), how)
+    text = message(args.nonce, found)
     try:
         args.termination_log.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -28,12 +64,98 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def message(verdict: dict[str, Any]) -> str:
-    """Return a verdict as JSON of at most 4 KiB, with as many findings as fit."""
-    short = {**verdict, "message": verdict["message"][:_MAX_TEXT]}
-    for count in range(_MAX_FINDINGS, -1, -1):
-        short["findings"] = verdict["findings"][:count]
-        text = json.dumps(short, ensure_ascii=False, separators=(",", ":"))
+def question(args: argparse.Namespace, environment: Mapping[str, str]) -> Question:
+    """Return what the operator asks.
+
+    Raises:
+        UsageError: the anchors cannot be used.
+    """
+    asked = Question(
+        digest=args.digest,
+        at=datetime.now(UTC),
+        bundles=tuple(bundle for _, bundle in sorted(_bundles(args), key=lambda item: item[0])),
+        scan=Policy() if args.scan else None,
+        blake3=args.blake3,
+    )
+    text = environment.get(ANCHORS_VARIABLE, "")
+    return _with_anchors(asked, text) if text else asked
+
+
+def _with_anchors(asked: Question, text: str) -> Question:
+    try:
+        anchors = json.loads(text[: _MAX_ANCHORS + 1])
+        keys: list[PublicKey] = [load_public_key(str(pem).encode()) for pem in anchors["keys"]]
+        roots: list[Certificate] = [root for pem in anchors["roots"] for root in load_certificates(str(pem).encode())]
+        return replace(asked, keys=tuple(keys), roots=tuple(roots), anchors=str(anchors["anchors"]))
+    except (ValueError, TypeError, KeyError, RecursionError, SignatureError) as error:
+        raise UsageError(f"{ANCHORS_VARIABLE}: must be the keys that the operator writes: {error}") from error
+
+
+def _bundles(args: argparse.Namespace) -> list[tuple[int, Bundle]]:
+    mounted = [(number, _mounted(f"spec.signatures[{number}]", Path(path))) for number, path in args.bundle]
+    inside = [(number, Bundle(name=f"spec.signatures[{number}]", path=path)) for number, path in args.bundle_inside]
+    return mounted + inside
+
+
+def _mounted(name: str, path: Path) -> Bundle:
+    """Read a bundle of a ConfigMap, which the kubelet has written."""
+    try:
+        with path.open("rb") as file:
+            return Bundle(name=name, data=file.read(MAX_BUNDLE + 1))
+    except FileNotFoundError:
+        return Bundle(name=name, problem="its ConfigMap, or the key in it, is not there")
+    except OSError as error:
+        return Bundle(name=name, problem=f"its ConfigMap could not be read: {error.strerror}")
+
+
+def message(nonce: str, found: Inspection) -> str:
+    """Return what was found as JSON of at most 4 KiB: the verdict first, then who signed, then as much as fits."""
+    for shorten in _SHORTENINGS:
+        text = json.dumps(shorten(nonce, found), ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) <= MAX_MESSAGE:
             break
-    return text  # without findings it fits: 600 characters of at most 4 bytes, and fields of fixed length
+    return text  # the last of them fits: 600 characters of at most 4 bytes, and fields of fixed length
+
+
+def _body(  # noqa: PLR0917 - how much of each part is kept
+    nonce: str, found: Inspection, findings: int, scanned: int, problems: int, facts: int
+) -> dict[str, Any]:
+    body = {"nonce": nonce, **as_body(found.result)}
+    body |= {"message": body["message"][:_MAX_TEXT], "findings": body["findings"][:findings]}
+    if found.result.blake3:
+        body["blake3"] = found.result.blake3
+    if found.examined is not None:
+        body["examined"] = compact(examined_body(_fewer(found.examined, problems, facts)))
+    if found.scan is not None:
+        body["scan"] = compact(_fewer_findings(found.scan, scanned).as_body())
+    return body
+
+
+def _fewer(examined: Examined, problems: int, facts: int) -> Examined:
+    """Return an examination with as much as is kept: a fact that is left out counts for nobody."""
+    kept = tuple(replace(item, message=item.message[:_SHORT]) for item in examined.problems[:problems])
+    signed = tuple(replace(fact, left_out=fact.left_out[:1]) for fact in examined.facts[:facts])
+    return replace(examined, problems=kept, facts=signed)
+
+
+def _fewer_findings(scan: Scan, count: int) -> Scan:
+    """Return a scan with its gravest findings; `as_body` puts them first."""
+    body = scan.as_body()["findings"]
+    kept = tuple(item for item in scan.findings if item.as_body() in body[:count])
+    short = tuple(replace(item, file=item.file[:_SHORT], evidence=item.evidence[:_SHORT]) for item in kept)
+    return replace(scan, findings=short[:count])
+
+
+_Shorten = Callable[[str, Inspection], dict[str, Any]]
+_KEPT: Final[Sequence[tuple[int, int, int, int]]] = (
+    *((count, count, 8, 16) for count in range(_MAX_FINDINGS, 1, -1)),
+    (1, 1, 4, 8),
+    (0, 1, 1, 4),
+    (0, 0, 1, 2),
+    (0, 0, 0, 1),
+    (0, 0, 0, 0),
+)
+_SHORTENINGS: Final[Sequence[_Shorten]] = tuple(
+    lambda nonce, found, kept=kept: _body(nonce, found, *kept)  # type: ignore[misc]  # bound in the loop
+    for kept in _KEPT
+)

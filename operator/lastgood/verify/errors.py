@@ -26,6 +26,14 @@ class StoppedError(UnreadableError):
     """The caller asked to stop, or another thread of the same reading failed."""
 
 
+class UnsteadyError(UnreadableError):
+    """Two readings gave different bytes: the disk, or a writer, and no fact about the checkpoint."""
+
+
+class StalledError(UnreadableError):
+    """Nothing came for longer than the limits allow."""
+
+
 class RefusedEntryError(VerifyError):
     """Something is there that no checkpoint holds: a link, a FIFO, a device, a socket, a broken name."""
 

@@ -1,23 +1,21 @@
 """The manifest of a checkpoint: its files with their sizes and hashes, and the digest that names it."""
 
 import hashlib
-import os
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 
 import rfc8785
 
-from lastgood.verify.errors import NothingToCheckError, StoppedError
+from lastgood.verify.errors import NothingToCheckError
+from lastgood.verify.hashing import Hashed
 from lastgood.verify.meter import Meter, Progress
+from lastgood.verify.parallel import Work, hash_files
 from lastgood.verify.printable import printable
-from lastgood.verify.reading import BUFFER, Stamp, open_below, open_path, opened, read_file
+from lastgood.verify.reading import open_below, open_path, opened
 from lastgood.verify.tree import require_unchanged, walk
 from lastgood.verify.values import MAX_FINDINGS, FileEntry, Limits
 
-_MAX_THREADS = 8
 _DEFAULT = Limits()
 
 
@@ -40,6 +38,12 @@ def manifest_digest(files: Iterable[FileEntry]) -> str:
 
 
 def read_files(base: int, limits: Limits, meter: Meter, threads: int | None = None) -> tuple[FileEntry, ...]:
+    """Return the files below an open directory, sorted by path; see `read_tree` for what it raises."""
+    found = read_tree(base, limits, Work(meter=meter, threads=threads))
+    return tuple(FileEntry(path=file.path, size=file.size, sha256=file.sha256) for file in found)
+
+
+def read_tree(base: int, limits: Limits, work: Work) -> list[Hashed]:
     """Return the files below an open directory, sorted by path: listed, hashed in threads, and listed again.
 
     Raises:
@@ -47,54 +51,12 @@ def read_files(base: int, limits: Limits, meter: Meter, threads: int | None = No
         RefusedEntryError: if something there is neither a file nor a directory.
         NothingToCheckError: if there is no file.
     """
-    before = walk(base, limits, meter)
+    before = walk(base, limits, work.meter)
     if not before.files:
         raise NothingToCheckError("the directory holds no file, and nothing to check is not a pass")
-    files = _hash_files(base, before.files, meter, threads or _threads_for(before.files))
-    require_unchanged(before, walk(base, limits, meter))
-    return tuple(sorted(files, key=lambda file: file.path))
-
-
-def _hash_files(base: int, stamps: Mapping[str, Stamp], meter: Meter, threads: int) -> list[FileEntry]:
-    # The largest first, or the last thread starts on a shard when the others have nothing left to do.
-    waiting = deque(sorted(stamps.items(), key=lambda item: -item[1].size))
-    done: list[FileEntry] = []
-    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
-        workers = [pool.submit(_work, base, waiting, done, meter) for _ in range(threads)]
-        try:
-            wait(workers)
-        except BaseException:  # Ctrl-C: the threads stop, or leaving the pool would wait for them
-            meter.stop()
-            raise
-    _raise_first(workers)
-    return done
-
-
-def _threads_for(stamps: Mapping[str, Stamp]) -> int:
-    """Return how many threads are worth starting: one a core and file, fewer for a small checkpoint."""
-    by_size = 1 + sum(stamp.size for stamp in stamps.values()) // BUFFER
-    return min(os.cpu_count() or 1, _MAX_THREADS, len(stamps), by_size)
-
-
-def _work(base: int, waiting: deque[tuple[str, Stamp]], done: list[FileEntry], meter: Meter) -> None:
-    try:
-        while waiting:
-            meter.check()
-            path, stamp = waiting.popleft()
-            with opened(open_below(base, path)) as descriptor:
-                done.append(read_file(descriptor, path, meter, stamp))
-    except IndexError:
-        return  # another thread took the last one
-    except BaseException:
-        meter.stop()
-        raise
-
-
-def _raise_first(workers: Iterable[Future[None]]) -> None:
-    """Raise what went wrong, and not what it stopped."""
-    errors = [error for worker in workers if (error := worker.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
-        raise error
+    files = hash_files(lambda path: open_below(base, path), before.files, work)
+    require_unchanged(before, walk(base, limits, work.meter))
+    return sorted(files)
 
 
 def differences(before: Iterable[FileEntry], after: Iterable[FileEntry]) -> tuple[str, ...]:

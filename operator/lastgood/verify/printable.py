@@ -9,6 +9,8 @@ def printable(name: str, limit: int = 200) -> str:
     Bytes that are not UTF-8 arrive as surrogates (PEP 383) and leave as `\xNN`; bidirectional and zero-width
     characters do not print either, so a name cannot pretend to be another one.
     """
+    if len(name) <= limit and name.isprintable() and "\\" not in name:
+        return name  # most are, and there may be 100,000
     # A name is cut before it is escaped too: no work proportional to what an attacker can write.
     shown = "".join(map(_escape, name if len(name) <= 2 * limit else name[:limit] + name[-limit:]))
     if len(shown) <= limit and len(name) <= 2 * limit:

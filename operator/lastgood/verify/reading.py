@@ -6,7 +6,6 @@ below the root leads out of it, also while somebody renames directories. What is
 """
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lastgood.verify.errors import RefusedEntryError, UnreadableError
+from lastgood.verify.hashing import Hashed, Hasher, Way
 from lastgood.verify.meter import Meter
 from lastgood.verify.printable import printable
 from lastgood.verify.values import FileEntry
@@ -145,34 +145,61 @@ def _same(descriptor: int, before: os.stat_result, shown: str) -> int:
     return descriptor
 
 
+class Part(NamedTuple):
+    """Some bytes of a file, from start to end; a part that ends with the file makes sure that nothing follows."""
+
+    path: str
+    stamp: Stamp
+    start: int
+    end: int
+
+
 def read_file(descriptor: int, path: str, meter: Meter, expected: Stamp | None = None) -> FileEntry:
     """Hash an open regular file, and make sure that it was one file, of one size, from begin to end.
 
     Raises:
         UnreadableError: if it is no regular file, cannot be read, or changed.
     """
-    shown = printable(path)
+    with reading(printable(path)):
+        stamp = expected or Stamp.of(os.fstat(descriptor))
+    found = read_part(descriptor, Part(path, stamp, 0, stamp.size), meter, Way.SHA256)
+    return FileEntry(path=path, size=found.size, sha256=found.sha256)
+
+
+def read_part(descriptor: int, part: Part, meter: Meter, way: Way, *, fresh: bool = False) -> Hashed:
+    """Hash a part of an open regular file, and make sure that the file did not change meanwhile.
+
+    With `fresh` from the disk, and not from what the system has in memory of the file.
+
+    Raises:
+        UnreadableError: if it is no regular file, cannot be read, or changed.
+    """
+    shown = printable(part.path) or "the file"
     with reading(shown):
         before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode) or (expected and Stamp.of(before) != expected):
+        if not stat.S_ISREG(before.st_mode) or Stamp.of(before) != part.stamp:
             raise UnreadableError(f"{shown} changed between listing and reading")
-        entry = FileEntry(path=path, size=before.st_size, sha256=_hash(descriptor, before.st_size, shown, meter))
+        if fresh and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        hasher = Hasher(way)
+        _hash(descriptor, part, shown, hasher, meter)
         if identity(os.fstat(descriptor)) != identity(before):
             raise UnreadableError(f"{shown} changed while it was read")
-    return entry
+    return Hashed(part.path, part.end - part.start, hasher.sha256, hasher.blake3)
 
 
-def _hash(descriptor: int, size: int, shown: str, meter: Meter) -> str:
+def _hash(descriptor: int, part: Part, shown: str, hasher: Hasher, meter: Meter) -> None:
     # Not hashlib.file_digest, which takes a short read for the end: bytes read must be the size, and no more.
-    hasher = hashlib.sha256()
-    buffer = memoryview(bytearray(min(size + 1, BUFFER)))
-    left = size
-    while count := os.readv(descriptor, [buffer]):
-        left -= count
-        if left < 0:
-            raise UnreadableError(f"{shown} grew while it was read")
+    # Into a buffer of ours, and no mapping: both hashes are then of the same bytes, whoever writes the file meanwhile,
+    # and a file that is truncated does not kill the process. 1 MiB stays in a core's own cache.
+    buffer = memoryview(bytearray(min(part.end - part.start, BUFFER)))
+    position, size = part.start, part.stamp.size
+    while position < part.end:
+        count = os.preadv(descriptor, [buffer[: part.end - position]], position)
+        if not count:
+            raise UnreadableError(f"{shown} ended {size - position} bytes before its size of {size}")
         hasher.update(buffer[:count])
         meter.add(count)
-    if left:
-        raise UnreadableError(f"{shown} ended {left} bytes before its size of {size}")
-    return hasher.hexdigest()
+        position += count
+    if position == size and os.preadv(descriptor, [bytearray(1)], position):
+        raise UnreadableError(f"{shown} grew while it was read")

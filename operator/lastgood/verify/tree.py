@@ -4,12 +4,15 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from lastgood.verify.errors import LimitError, RefusedEntryError, UnreadableError
 from lastgood.verify.meter import Meter
 from lastgood.verify.printable import printable
 from lastgood.verify.reading import Stamp, open_below, opened, reading, refuse_kind
 from lastgood.verify.values import MAX_FINDINGS, MAX_JSON_INTEGER, Limits
+
+_CHECK_EVERY: Final = 1000  # entries of one directory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +91,8 @@ class _Listing:
             self._find(f"{printable(path)} has a name that is not UTF-8")
         except RefusedEntryError as error:
             self._find(*error.findings)
+        except OSError as error:
+            raise UnreadableError.of(printable(path), error) from error
         else:
             self._keep(path, status)
 
@@ -105,6 +110,8 @@ class _Listing:
         self._count += 1
         if self._count > self._limits.max_files:
             raise LimitError(f"there are more files than the limit of {self._limits.max_files}")
+        if self._count % _CHECK_EVERY == 0:
+            self._meter.check()
 
     def _find(self, *findings: str) -> None:
         self.findings.extend(findings[: MAX_FINDINGS - len(self.findings)])

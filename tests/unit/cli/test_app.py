@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastgood import __version__
-from lastgood.api.snapshot import ModelSnapshot, PvcSource, StoreSource
+from lastgood.api.evidence import Finding, Scan, read_examined
+from lastgood.api.fields import Fields
+from lastgood.api.names import Digest, Severity
+from lastgood.api.signature import Examined, Method, SignatureFact
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import PvcSource, StoreSource
 from lastgood.cli import verify_job
-from lastgood.cli.app import main
-from lastgood.verify import digest
+from lastgood.cli.app import build, main
+from lastgood.verify import Result, Verdict, digest
+from lastgood.verify.inspection import Inspection
 
 ZEROS = "sha256:" + "0" * 64
 
@@ -169,7 +176,8 @@ class TestVerifyJob:
         code, verdict = self.run(tmp_path, expected)
         assert code == 0
         assert verdict["seconds"] > 0
-        assert {key: value for key, value in verdict.items() if key != "seconds"} == {
+        assert verdict["blake3"].startswith("blake3:")
+        assert {key: value for key, value in verdict.items() if key not in ("seconds", "blake3")} == {
             "nonce": "n-1",
             "verdict": "Verified",
             "expected": expected,
@@ -213,13 +221,69 @@ class TestVerifyJob:
         assert not log.exists()
 
     def test_as_many_findings_as_fit(self) -> None:
-        short = verify_job.message({"nonce": "n", "message": "😀" * 999, "findings": ["😀" * 100] * 20})
-        assert len(json.loads(short)["findings"]) == 4
+        short = verify_job.message("n", Inspection(result=mismatch("😀" * 999, ("😀" * 100,) * 20)))
+        assert len(json.loads(short)["findings"]) == 3
 
     @given(text=st.text(), findings=st.lists(st.text(max_size=500), max_size=20))
     def test_message_always_fits(self, text: str, findings: list[str]) -> None:
-        short = verify_job.message({"nonce": "n" * 128, "message": text * 100, "findings": findings})
+        short = verify_job.message("n" * 128, Inspection(result=mismatch(text * 100, tuple(findings))))
         assert len(short.encode()) <= verify_job.MAX_MESSAGE
+
+    @given(facts=st.integers(0, 16), identity=st.text(max_size=1024), scanned=st.integers(0, 40))
+    def test_message_with_signatures_and_a_scan_fits_and_keeps_signers(
+        self, facts: int, identity: str, scanned: int
+    ) -> None:
+        now = datetime(2026, 11, 21, tzinfo=UTC)
+        fact = SignatureFact(method=Method.CERTIFICATE, key_id="a" * 64, root_id="b" * 64, identity=identity)
+        finding = Finding(severity=Severity.LOW, rule="r" * 64, file=identity, evidence=identity)
+        examined = Examined(time=now, digest=Digest(ZEROS), anchors=ZEROS, facts=(fact,) * facts)
+        scan = Scan(time=now, digest=Digest(ZEROS), verdict="Finding", findings=(finding,) * scanned)
+        found = Inspection(result=mismatch("no", ()), examined=examined, scan=scan)
+        short = verify_job.message("n" * 128, found)
+        assert len(short.encode()) <= verify_job.MAX_MESSAGE
+        read = read_examined(Fields(json.loads(short), strict=False).child("examined"))
+        assert read is not None
+        assert facts == 0 or read.facts or len(identity.encode()) > 600
+
+
+def mismatch(message: str, findings: tuple[str, ...]) -> Result:
+    return Result(
+        verdict=Verdict.MISMATCH,
+        expected=ZEROS,
+        actual=None,
+        size_bytes=0,
+        file_count=0,
+        seconds=0.0,
+        findings=findings,
+        message=message,
+    )
+
+
+def test_output_that_cannot_be_written_is_no_refusal(checkpoint: Path) -> None:
+    command = [sys.executable, "-m", "lastgood", "verify", str(checkpoint), "--digest", digest(checkpoint).digest]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert b"the output could not be written: No space left" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "digest", "scan"])
+def test_variable_that_is_not_set_is_not_the_current_directory(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(command, "", *(("--digest", ZEROS) if command == "verify" else ())) == 2
+    assert "must not be empty" in capsys.readouterr().err
+
+
+def test_capture_reads_its_path_although_the_store_has_the_digest(checkpoint: Path, tmp_path: Path) -> None:
+    """Else a pipeline that captures as its check passes whatever it is given."""
+    store, other = tmp_path / "store", tmp_path / "other"
+    store.mkdir()
+    other.mkdir()
+    (other / "model.bin").write_bytes(b"evil")
+    good = digest(checkpoint).digest
+    assert call("store", "capture", checkpoint, "--store", store, "--digest", good) == 0
+    assert call("store", "capture", other, "--store", store, "--digest", good) == 1
 
 
 class TestSnapshot:
@@ -280,3 +344,25 @@ class TestSnapshot:
         printed = capsys.readouterr()
         assert printed.out == ""
         assert words in printed.err
+
+
+def test_help_and_version_wait_for_no_library_that_they_do_not_use() -> None:
+    program = "import sys; from lastgood.cli.app import build; build('{}'); print(*sys.modules)"
+    heavy = {"cryptography", "httpcore", "kopf", "kubernetes", "yaml", "lastgood.verify"}
+    for command in ("--help", "version", "nonsense"):
+        ran = subprocess.run(
+            [sys.executable, "-c", program.format(command)], check=True, capture_output=True, text=True
+        )
+        assert heavy & set(ran.stdout.split()) == set()
+    ran = subprocess.run([sys.executable, "-c", program.format("digest")], check=True, capture_output=True, text=True)
+    assert {"cryptography", "httpcore", "kopf"} & set(ran.stdout.split()) == set()
+
+
+def test_a_command_knows_the_same_options_alone_and_among_all() -> None:
+    def shown(only: str | None, command: str) -> str:
+        (group,) = [action for action in build(only)._actions if action.dest == "==SUPPRESS=="]  # noqa: SLF001  # argparse shows them nowhere else
+        parsers: Any = group.choices
+        return str(parsers[command].format_help())
+
+    for command in ("digest", "snapshot", "keygen", "sign", "store", "verify", "fetch", "scan", "verify-job"):
+        assert shown(command, command) == shown(None, command)

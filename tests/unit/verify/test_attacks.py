@@ -26,13 +26,17 @@ def checkpoint(volume: Path) -> Path:
     return volume / "digits" / "2"
 
 
-@pytest.fixture
-def attacked(volume: Path, checkpoint: Path) -> Callable[[], Result]:
-    """Verify against what the checkpoint was at first."""
+@pytest.fixture(params=["first", "again", "again, isolated"])
+def attacked(request: pytest.FixtureRequest, volume: Path, checkpoint: Path) -> Callable[[], Result]:
+    """Verify against what the checkpoint was at first: for the first time, by its BLAKE3, and from outside."""
     known = manifest(checkpoint)
     expected = digest(checkpoint).digest
-    assert verify(volume, "digits/2", expected).verdict is Verdict.VERIFIED
-    return lambda: verify(volume, "digits/2", expected, known=known)
+    first = verify(volume, "digits/2", expected)
+    assert first.verdict is Verdict.VERIFIED
+    blake3 = None if request.param == "first" else first.blake3
+    isolated = "isolated" in request.param
+    assert verify(volume, "digits/2", expected, blake3=blake3, isolated=isolated).verdict is Verdict.VERIFIED
+    return lambda: verify(volume, "digits/2", expected, known=known, blake3=blake3, isolated=isolated)
 
 
 def assert_found(result: Result, *findings: str) -> None:

@@ -26,6 +26,7 @@ from lastgood.verify import (
 )
 
 ZEROS = "sha256:" + "0" * 64
+both_ways = pytest.mark.parametrize("blake3", [None, "blake3:" + "0" * 64], ids=["first", "again"])
 
 
 @pytest.fixture
@@ -40,17 +41,17 @@ def checkpoint(tmp_path: Path) -> Path:
 @contextmanager
 def at_first_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> Iterator[None]:
     """Do something right after the first bytes were read, and only then."""
-    real, done = os.readv, threading.Event()
+    real, done = os.preadv, threading.Event()
 
-    def readv(descriptor: int, buffers: Any) -> int:
-        count = real(descriptor, buffers)
+    def preadv(descriptor: int, buffers: Any, offset: int) -> int:
+        count = real(descriptor, buffers, offset)
         if not done.is_set():
             done.set()
             act()
         return count
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "readv", readv)
+        patch.setattr(os, "preadv", preadv)
         yield
     assert done.is_set()
 
@@ -60,13 +61,16 @@ def assert_unreadable(result: Result, *words: str) -> None:
     assert [word for word in words if word not in result.message] == []
 
 
+@both_ways
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT])
-def test_failing_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def readv(*_: Any) -> int:
+def test_failing_read_is_not_tampering(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, number: int, blake3: str | None
+) -> None:
+    def preadv(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "readv", readv)
-    assert_unreadable(verify(checkpoint.parent, "model", ZEROS), ".bin: ", errno.errorcode[number])
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert_unreadable(verify(checkpoint.parent, "model", ZEROS, blake3=blake3), ".bin: ", errno.errorcode[number])
 
 
 @pytest.mark.parametrize("call", ["open", "stat", "scandir", "fstat", "dup", "pread"])
@@ -91,40 +95,75 @@ def test_missing_root_is_not_tampering(tmp_path: Path) -> None:
     assert_unreadable(verify(tmp_path / "absent", "model", ZEROS), "ENOENT")
 
 
-def test_file_growing_while_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_ways
+def test_file_growing_while_read_is_not_tampering(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
     def grow() -> None:
         with (checkpoint / "a.bin").open("ab") as file:
             file.write(b"more")
 
     with at_first_read(monkeypatch, grow):
-        assert_unreadable(verify(checkpoint.parent, "model/a.bin", ZEROS), "the file grew while it was read")
+        assert_unreadable(
+            verify(checkpoint.parent, "model/a.bin", ZEROS, blake3=blake3), "the file grew while it was read"
+        )
 
 
-def test_file_truncated_while_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_ways
+def test_file_truncated_while_read_is_not_tampering(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
     with at_first_read(monkeypatch, lambda: os.truncate(checkpoint / "a.bin", 2_000_000)):
-        result = verify(checkpoint.parent, "model/a.bin", ZEROS)
+        result = verify(checkpoint.parent, "model/a.bin", ZEROS, blake3=blake3)
     assert_unreadable(result, "ended 1000000 bytes before its size of 3000000")
 
 
-def test_file_rewritten_while_read_is_not_tampering(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_ways
+def test_file_rewritten_while_read_is_not_tampering(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
     def rewrite() -> None:
         with (checkpoint / "a.bin").open("r+b") as file:
             file.write(b"x" * 10)
         os.utime(checkpoint / "a.bin", ns=(1, 1))
 
     with at_first_read(monkeypatch, rewrite):
-        result = verify(checkpoint.parent, "model/a.bin", ZEROS)
+        result = verify(checkpoint.parent, "model/a.bin", ZEROS, blake3=blake3)
     assert_unreadable(result, "the file changed while it was read")
 
 
-def test_file_added_while_read_is_not_missed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_ways
+def test_file_added_while_read_is_not_missed(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
     expected = digest(checkpoint).digest
     with at_first_read(monkeypatch, (checkpoint / "late.py").touch):
-        result = verify(checkpoint.parent, "model", expected)
+        result = verify(checkpoint.parent, "model", expected, blake3=blake3)
     assert_unreadable(result, "changed while the checkpoint was read")
 
 
-def test_file_changed_after_it_was_hashed_is_not_missed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_ways
+def test_parent_directory_swapped_while_read_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
+    for name, content in (("digits", b"right"), ("poisoned", b"wrong")):
+        (tmp_path / name / "2").mkdir(parents=True)
+        (tmp_path / name / "2" / "model.bin").write_bytes(content)
+    expected = digest(tmp_path / "digits" / "2").digest
+
+    def swap() -> None:
+        (tmp_path / "digits").rename(tmp_path / "aside")
+        (tmp_path / "poisoned").rename(tmp_path / "digits")
+
+    with at_first_read(monkeypatch, swap):
+        result = verify(tmp_path, "digits/2", expected, blake3=blake3)
+    assert_unreadable(result, "replaced while it was read")
+
+
+@both_ways
+def test_file_changed_after_it_was_hashed_is_not_missed(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
     expected = digest(checkpoint).digest
     real = os.scandir
     listed = threading.Event()
@@ -136,7 +175,7 @@ def test_file_changed_after_it_was_hashed_is_not_missed(checkpoint: Path, monkey
         return real(directory)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    result = verify(checkpoint.parent, "model", expected)
+    result = verify(checkpoint.parent, "model", expected, blake3=blake3)
     assert_unreadable(result, "b.bin changed while the checkpoint was read")
 
 
@@ -184,22 +223,28 @@ def test_link_that_takes_a_files_place_is_not_followed(checkpoint: Path, monkeyp
 
 def test_short_reads_are_read_on(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = digest(checkpoint).digest
-    real = os.readv
-    monkeypatch.setattr(os, "readv", lambda descriptor, buffers: real(descriptor, [buffers[0][:4097]]))
+    real = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda descriptor, buffers, offset: real(descriptor, [buffers[0][:4097]], offset))
     assert verify(checkpoint.parent, "model", expected).verdict is Verdict.VERIFIED
 
 
-def test_disk_that_hides_the_end_of_a_file_is_not_believed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "readv", lambda *_: 0)
-    assert_unreadable(verify(checkpoint.parent, "model", ZEROS), "before its size of")
+@both_ways
+def test_disk_that_hides_the_end_of_a_file_is_not_believed(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, blake3: str | None
+) -> None:
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+    assert_unreadable(verify(checkpoint.parent, "model", ZEROS, blake3=blake3), "before its size of")
 
 
+@both_ways
 @pytest.mark.timeout(10)
-def test_sparse_huge_file_is_refused_before_it_is_read(checkpoint: Path) -> None:
+def test_sparse_huge_file_is_refused_before_it_is_read(checkpoint: Path, blake3: str | None) -> None:
     os.truncate(checkpoint / "a.bin", 2**42)
     limits = Limits(max_bytes=10**9)
     for path in ("model", "model/a.bin"):
-        assert_unreadable(verify(checkpoint.parent, path, ZEROS, limits=limits), "above the limit of 1000000000")
+        assert_unreadable(
+            verify(checkpoint.parent, path, ZEROS, limits=limits, blake3=blake3), "above the limit of 1000000000"
+        )
 
 
 def test_limit_on_bytes_counts_all_files_together(checkpoint: Path) -> None:
@@ -239,9 +284,12 @@ def test_manifest_of_a_file_is_refused(checkpoint: Path) -> None:
         manifest(checkpoint / "b.bin")
 
 
-def test_cancelling_stops_between_two_reads(checkpoint: Path) -> None:
+@both_ways
+def test_cancelling_stops_between_two_reads(checkpoint: Path, blake3: str | None) -> None:
     read: list[int] = []
-    result = verify(checkpoint.parent, "model/a.bin", ZEROS, progress=read.append, cancelled=lambda: bool(read))
+    result = verify(
+        checkpoint.parent, "model/a.bin", ZEROS, progress=read.append, cancelled=lambda: bool(read), blake3=blake3
+    )
     assert_unreadable(result, "stopped before its end")
     assert len(read) == 1
 
@@ -251,17 +299,17 @@ def test_an_error_in_one_thread_stops_the_others_and_is_the_one_reported(
 ) -> None:
     for number in range(50):
         (checkpoint / str(number)).write_bytes(b"x")
-    real = os.readv
+    real = os.preadv
     calls: list[int] = []
 
-    def readv(descriptor: int, buffers: Any) -> int:
+    def preadv(descriptor: int, buffers: Any, offset: int) -> int:
         calls.append(descriptor)
         if len(calls) == 1:
             raise OSError(errno.EIO, "Input/output error")
         time.sleep(0.2)  # long enough for the others to hear of it
-        return real(descriptor, buffers)
+        return real(descriptor, buffers, offset)
 
-    monkeypatch.setattr(os, "readv", readv)
+    monkeypatch.setattr(os, "preadv", preadv)
     with pytest.raises(UnreadableError, match="EIO") as caught:
         digest(checkpoint, threads=4)
     assert not isinstance(caught.value, StoppedError)

@@ -1,0 +1,32 @@
+"""`lastgood keygen`: a key pair to sign checkpoints with."""
+
+import argparse
+from pathlib import Path
+
+from lastgood.cli import keyfiles
+from lastgood.cli.parser import Exit, UsageError
+from lastgood.verify.signing import CURVES, generate_key
+
+
+def add_options(added: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    added.add_argument("--key", type=Path, required=True, metavar="FILE", help="where the private key goes (PEM, 0600)")
+    added.add_argument("--public-key", type=Path, required=True, metavar="FILE", help="where the public key goes (PEM)")
+    added.add_argument("--curve", choices=list(CURVES), default="P-256", help="(default: %(default)s)")
+    keyfiles.add_password(added)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write both halves, and print the key's id."""
+    password = keyfiles.password(args)
+    keyfiles.require_absent("--key", args.key)
+    keyfiles.require_absent("--public-key", args.public_key)
+    key = generate_key(args.curve)
+    keyfiles.create("--key", args.key, key.pem(password), 0o600)
+    try:
+        keyfiles.create("--public-key", args.public_key, key.public.pem(), 0o644)
+    except UsageError:
+        args.key.unlink()
+        raise
+    print(key.public.key_id)
+    return Exit.OK

@@ -1,0 +1,284 @@
+"""The scan itself: every file below a path, every part of every file, every scanner; and the verdict."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lastgood.api.names import Severity
+from lastgood.verify.check import require_relative
+from lastgood.verify.errors import RefusedEntryError, StoppedError, UnreadableError
+from lastgood.verify.meter import Cancelled, Meter, Progress
+from lastgood.verify.printable import printable
+from lastgood.verify.reading import Stamp, identity, open_below, open_path, opened, reading
+from lastgood.verify.scan import archives, numbers
+from lastgood.verify.scan.configs import ConfigScanner
+from lastgood.verify.scan.drift import Place as Compared
+from lastgood.verify.scan.drift import compare
+from lastgood.verify.scan.external import verdict
+from lastgood.verify.scan.formats import Format
+from lastgood.verify.scan.gguf import GgufScanner
+from lastgood.verify.scan.onnx import OnnxScanner
+from lastgood.verify.scan.part import Part, Place
+from lastgood.verify.scan.pickles import PickleScanner
+from lastgood.verify.scan.policy import FormatScanner
+from lastgood.verify.scan.safetensors import HeaderError, SafetensorsScanner, tensors
+from lastgood.verify.scan.scanner import Context, Scanner
+from lastgood.verify.scan.values import (
+    ORDER,
+    Drift,
+    Finding,
+    Kind,
+    Policy,
+    ScanLimits,
+    ScanResult,
+    Skipped,
+    anomaly,
+    finding,
+)
+from lastgood.verify.scan.weights import ValuesScanner
+from lastgood.verify.tree import Tree, require_unchanged, walk
+
+SCANNERS: Final[Sequence[Scanner]] = (
+    FormatScanner(),
+    SafetensorsScanner(),
+    PickleScanner(),
+    ConfigScanner(),
+    GgufScanner(),
+    OnnxScanner(),
+    ValuesScanner(),  # the only one that reads all of a large file
+)
+_DEFAULT_POLICY: Final = Policy()
+_DEFAULT_LIMITS: Final = ScanLimits()
+_PER_FILE: Final = 50
+_MAX_SKIPPED: Final = 200
+_MAX_OPEN: Final = 256  # files with tensors, held open while they are compared
+
+
+def scan(
+    root: Path,
+    relative: str = ".",
+    *,
+    policy: Policy = _DEFAULT_POLICY,
+    baseline: Path | None = None,
+    limits: ScanLimits = _DEFAULT_LIMITS,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    scanners: Sequence[Scanner] = SCANNERS,
+) -> ScanResult:
+    """Scan a path below a root. Whatever is on the disk, the answer is a ScanResult; nothing is ever loaded.
+
+    Args:
+        root: a directory (or a file) that the caller vouches for; links in its own path are followed.
+        relative: the path below it; `.` is the root itself.
+        policy: what may be there.
+        baseline: an older checkpoint of the same model, to compare weights with.
+        limits: what to put up with.
+        progress: gets the bytes read so far.
+        cancelled: is asked between two reads; the verdict is then Unreadable, unless something was found before.
+        scanners: what to look with.
+
+    Raises:
+        ValueError: if `relative` is malformed.
+    """
+    path = require_relative(relative)
+    started = time.monotonic()
+    work = _Scan(Context(policy=policy, limits=limits), Meter(progress, cancelled), scanners)
+    work.run(root, path, baseline)
+    return work.result(time.monotonic() - started, printable(path or str(root)))
+
+
+@dataclass(kw_only=True)
+class _Opened:
+    """A checkpoint: an open directory with its files, or one open file."""
+
+    base: int
+    files: Mapping[str, Stamp | None]
+
+    def open(self, path: str) -> int:
+        """Open one of its files."""
+        return open_below(self.base, path) if path else os.dup(self.base)
+
+
+@dataclass
+class _Scan:
+    context: Context
+    meter: Meter
+    scanners: Sequence[Scanner]
+    findings: list[Finding] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    left_out: int = 0
+    scanned: int = 0
+    size: int = 0
+    unreadable: str = ""
+    drift: Drift | None = None
+    formats: set[str] = field(default_factory=set)
+
+    def run(self, root: Path, path: str, baseline: Path | None) -> None:
+        """Look at everything; what cannot be read is noted, and the rest is looked at all the same."""
+        try:
+            with opened(open_path(root)) as base, opened(open_below(base, path) if path else os.dup(base)) as top:
+                self._checkpoint(top, path or root.name)
+                if baseline is not None:
+                    self._compare(top, baseline)
+        except RefusedEntryError as error:
+            for sentence in error.findings:
+                self._keep(finding(Severity.HIGH, "refused-entry", ".", sentence))
+        except UnreadableError as error:
+            self._unreadable(".", error)
+
+    def _checkpoint(self, top: int, name: str) -> None:
+        checkpoint, tree = _listed(top, self.context, self.meter)
+        for path, stamp in checkpoint.files.items():
+            self._file(checkpoint, path, stamp, path or name.rpartition("/")[2])
+        if tree is not None:
+            require_unchanged(tree, walk(top, self.context.limits.tree, self.meter))
+        if not checkpoint.files:
+            self._keep(finding(Severity.HIGH, "nothing-to-scan", ".", "the directory holds no file"))
+
+    def _file(self, checkpoint: _Opened, path: str, stamp: Stamp | None, shown: str) -> None:
+        try:
+            with (
+                opened(checkpoint.open(path)) as descriptor,
+                reading(printable(shown)),
+                _steady(descriptor, stamp, shown),
+            ):
+                size = os.fstat(descriptor).st_size
+                self._parts(_part(descriptor, size, shown, self))
+            self.scanned, self.size = self.scanned + 1, self.size + size
+        except StoppedError:
+            raise
+        except RefusedEntryError as error:
+            self._keep(finding(Severity.HIGH, "refused-entry", shown, str(error)))
+        except UnreadableError as error:
+            self._unreadable(shown, error)
+
+    def _parts(self, part: Part) -> None:
+        """Look at a file and all that is inside it."""
+        pending: list[Iterator[Part | Finding]] = [iter([part])]
+        seen, kept = 0, 0
+        while pending:
+            self.meter.check()
+            item = next(pending[-1], None)
+            if item is None:
+                pending.pop()
+            elif isinstance(item, Finding):
+                kept += 1
+                self._keep(item, room=kept <= _PER_FILE)
+            elif seen >= self.context.limits.parts:
+                message = f"it holds more than {seen} parts; the others are not looked at"
+                self._keep(finding(Severity.HIGH, "archive-limits", part.name, message))
+                return
+            else:
+                seen += 1
+                if not item.depth:
+                    self.formats.add(str(item.format))
+                pending += [archives.expand(item, self.context), self._look(item)]
+
+    def _look(self, part: Part) -> Iterator[Finding]:
+        for scanner in self.scanners:
+            if scanner.applies(part):
+                yield from scanner.run(part, self.context)
+
+    def _keep(self, found: Finding, *, room: bool = True) -> None:
+        if found.rule.startswith("not-checked") and len(self.skipped) < _MAX_SKIPPED:
+            self.skipped.append(Skipped(file=found.file, reason=found.message))
+        if room or found.severity in ORDER[:2]:
+            self.findings.append(found)
+        else:
+            self.left_out += 1
+        if len(self.findings) > 4 * self.context.limits.findings:
+            self._sort()
+
+    def _sort(self) -> None:
+        self.findings.sort(key=lambda found: (found.kind is Kind.ANOMALY, ORDER.index(found.severity), found.file))
+        self.left_out += max(0, len(self.findings) - self.context.limits.findings)
+        del self.findings[self.context.limits.findings :]
+        self.findings.sort(key=lambda found: (ORDER.index(found.severity), found.kind is Kind.ANOMALY, found.file))
+
+    def _unreadable(self, file: str, error: UnreadableError) -> None:
+        self.unreadable = self.unreadable or str(error)
+        if len(self.skipped) < _MAX_SKIPPED:
+            self.skipped.append(Skipped(file=printable(file), reason=f"unreadable: {error}"))
+
+    def _compare(self, top: int, baseline: Path) -> None:
+        try:
+            with ExitStack() as files, opened(open_path(baseline)) as base:
+                old, new = (self._tensors(files, descriptor) for descriptor in (base, top))
+                self.drift, found = compare(old, new)
+        except numbers.NumpyMissingError as error:
+            found = [anomaly(Severity.LOW, "not-checked-drift", ".", f"drift not checked: {error}")]
+        except RefusedEntryError as error:
+            found = [anomaly(Severity.MEDIUM, "not-checked-drift", ".", f"drift not checked: the baseline: {error}")]
+        if self.drift is None and not found:
+            message = "drift not checked: the checkpoint and the baseline have no tensor in common"
+            found = [anomaly(Severity.MEDIUM, "not-checked-drift", ".", message)]
+        for item in found:
+            self._keep(item)
+
+    def _tensors(self, files: ExitStack, top: int) -> dict[str, Compared]:
+        """Return the tensors of all safetensors files of a checkpoint, with the files open."""
+        checkpoint, _ = _listed(top, self.context, self.meter)
+        found: dict[str, Compared] = {}
+        for path in sorted(path for path in checkpoint.files if path.endswith(".safetensors") or not path)[:_MAX_OPEN]:
+            descriptor = files.enter_context(opened(checkpoint.open(path)))
+            with reading(printable(path)):
+                part = _part(descriptor, os.fstat(descriptor).st_size, path or ".", self)
+            if part.format is Format.SAFETENSORS:
+                try:
+                    found.update({tensor.name: (part, tensor) for tensor in tensors(part)})
+                except HeaderError:
+                    continue  # told of where the file itself was looked at; the baseline's is missing tensors then
+        return found
+
+    def result(self, seconds: float, shown: str) -> ScanResult:
+        """Return the outcome."""
+        self._sort()
+        findings = tuple(self.findings)
+        word = verdict(findings, unreadable=bool(self.unreadable))
+        return ScanResult(
+            verdict=word,
+            findings=findings,
+            left_out=self.left_out,
+            scanned=self.scanned,
+            size_bytes=self.size,
+            skipped=tuple(self.skipped),
+            drift=self.drift,
+            seconds=seconds,
+            message=self._message(shown, findings),
+            formats=tuple(sorted(self.formats - {Format.EMPTY})),
+        )
+
+    def _message(self, shown: str, findings: Sequence[Finding]) -> str:
+        count = sum(found.kind is Kind.FINDING for found in findings)
+        text = f"{shown}: {count} findings and {len(findings) - count} anomalies in {self.scanned} files"
+        return f"{text}; could not be read: {self.unreadable}"[:1024] if self.unreadable else text
+
+
+@contextmanager
+def _steady(descriptor: int, stamp: Stamp | None, shown: str) -> Iterator[None]:
+    """Make sure that a file is the one that was listed, and stays so."""
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode) or (stamp and Stamp.of(before) != stamp):
+        raise UnreadableError(f"{printable(shown)} changed between listing and reading")
+    yield
+    if identity(os.fstat(descriptor)) != identity(before):
+        raise UnreadableError(f"{printable(shown)} changed while it was read")
+
+
+def _part(descriptor: int, size: int, name: str, work: _Scan) -> Part:
+    place = Place(descriptor=descriptor, start=0, stored=size, size=size)
+    return Part(name=name, place=place, meter=work.meter, keep=work.context.limits.inflated)
+
+
+def _listed(top: int, context: Context, meter: Meter) -> tuple[_Opened, Tree | None]:
+    with reading("the checkpoint"):
+        status = os.fstat(top)
+    if not stat.S_ISDIR(status.st_mode):
+        return _Opened(base=top, files={"": None}), None
+    tree = walk(top, context.limits.tree, meter)
+    return _Opened(base=top, files=dict(sorted(tree.files.items()))), tree
