@@ -16,7 +16,7 @@ WORKLOAD_FAULTS = ("Unavailable", "ProgressDeadlineExceeded", "CrashLoop")
 
 @dataclass(frozen=True, kw_only=True)
 class EnvBinding:
-    """An environment variable of a container."""
+    """An environment variable of a container or init container."""
 
     container: str
     name: str
@@ -25,7 +25,7 @@ class EnvBinding:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBinding:
-    """The image of a container."""
+    """The image of a container or init container."""
 
     container: str
     value: str
@@ -91,6 +91,7 @@ class RollbackPolicy:
     max_per_hour: int = 3
     progress_deadline: timedelta = timedelta(minutes=10)
     history_limit: int = 20
+    capture_soaked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,4 +213,5 @@ def _policy(policy: Fields) -> RollbackPolicy:
         max_per_hour=policy.integer("maxPerHour", 3, low=1, high=60),
         progress_deadline=policy.duration("progressDeadline", "10m"),
         history_limit=policy.integer("historyLimit", 20, low=1, high=200),
+        capture_soaked=policy.flag("captureSoaked"),
     )

@@ -23,6 +23,7 @@ def reassert(observed: Observed, serving: ModelSnapshot) -> Step | None:
         return None  # half a list does not know what is quarantined
     if carries(workload, observed.deployment.bindings, serving) or quarantine_reason(observed, serving):
         return None
+    # A revoked key or a floor is no reason to leave what somebody else wrote in its place: it goes on serving.
     message = f"something else wrote a bound field; it is set to {serving.name} again"
     fresh = observed.fresh(serving)
     if fresh is None:

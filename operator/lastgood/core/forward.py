@@ -8,14 +8,16 @@ from lastgood.api.deployment_status import Served
 from lastgood.api.fields import Fields
 from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, RESUME, Reason, Severity, Type
 from lastgood.api.rollback import FiredTrigger, RollbackSpec
-from lastgood.api.snapshot import ModelSnapshot, PvcSource
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import PvcSource
 from lastgood.core.closing import begin, continuation_of, is_bad_copy
 from lastgood.core.drift import reassert
 from lastgood.core.requests import base_spec, mark_handled, open_record, pending
-from lastgood.core.selection import quarantine_reason
+from lastgood.core.selection import evidence_now, quarantine_reason
 from lastgood.core.state import Observed, Step, Switch, Tell, UpdateDeployment, Verify
+from lastgood.core.trusted import distrust, evidence_of, revoked
 from lastgood.core.words import INTEGRITY
-from lastgood.core.workload import Problem, carries, conflicts, render, stamped, workload_problem
+from lastgood.core.workload import Problem, carries, conflicts, container_list, render, stamped, workload_problem
 
 Refusal = Callable[[Observed, ModelSnapshot], Problem | None]
 
@@ -150,6 +152,12 @@ def quarantined(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
     return (Reason.QUARANTINED, f"{snapshot.name}: {why}") if why else None
 
 
+def digest_revoked(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
+    """A trust policy revokes the digest."""
+    why = revoked(observed.trust, snapshot.digest)
+    return (Reason.DIGEST_REVOKED, f"{snapshot.name}: {why}") if why else None
+
+
 def not_verified(_: Observed, snapshot: ModelSnapshot) -> Problem | None:
     """Only what is verified is deployed."""
     if snapshot.verified:
@@ -159,9 +167,15 @@ def not_verified(_: Observed, snapshot: ModelSnapshot) -> Problem | None:
     return Reason.NOT_VERIFIED, f"{snapshot.name}: {why}"
 
 
+def untrusted(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
+    """Signatures, scan and floor: a revert in Git is a way back as well."""
+    found = distrust(observed.trust, snapshot, evidence_of(snapshot), observed.now)
+    return (found[0], f"{snapshot.name}: {found[1]}") if found else None
+
+
 def not_mounted(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
     """The pods could not find it."""
-    source, workload = snapshot.source, observed.workload
+    source, workload = observed.found_now(snapshot).place, observed.workload
     if not isinstance(source, PvcSource) or workload is None or source.claim in workload.claims:
         return None
     return Reason.NOT_MOUNTED, f"{snapshot.name}: the workload does not mount claim {source.claim!r}"
@@ -169,7 +183,7 @@ def not_mounted(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
 
 def no_value(observed: Observed, snapshot: ModelSnapshot) -> Problem | None:
     """Every bound field must get a value."""
-    if render(observed.deployment.bindings, snapshot) is not None:
+    if render(observed.deployment.bindings, observed.found_now(snapshot)) is not None:
         return None
     return Reason.NO_VALUE, f"spec.bindings: {snapshot.name} has no value for one, such as spec.runtime.image"
 
@@ -185,8 +199,10 @@ REFUSALS: tuple[Refusal, ...] = (
     held,  # what a person has to decide comes first
     left,
     other_model,
+    digest_revoked,
     quarantined,
     not_verified,
+    untrusted,
     not_mounted,
     no_value,
     refused,
@@ -241,7 +257,7 @@ def conflict_message(observed: Observed) -> str:
     """Return who owns which bound field, and what to do."""
     if observed.workload is None:
         return ""
-    found = conflicts(observed.workload, observed.deployment.bindings)
+    found, containers = conflicts(observed.workload, observed.deployment.bindings), observed.workload.containers
     told = []
     for binding, manager in found:
         if isinstance(binding, EnvBinding):
@@ -252,7 +268,8 @@ def conflict_message(observed: Observed) -> str:
         elif isinstance(binding, ImageBinding):
             told.append(
                 f"{manager!r} owns the image of container {binding.container}: add to ignoreDifferences "
-                f'jqPathExpressions: [\'.spec.template.spec.containers[] | select(.name == "{binding.container}") '
+                f"jqPathExpressions: ['.spec.template.spec.{container_list(containers, binding.container)}[] "
+                f'| select(.name == "{binding.container}") '
                 "| .image'] (Argo CD, with RespectIgnoreDifferences=true) or spec.ignore (Flux)"
             )
         else:
@@ -268,7 +285,8 @@ def _verified(observed: Observed, snapshot: ModelSnapshot) -> Step | None:
         message = f"verifying {snapshot.name} before it is deployed"
         return Step(reason=Reason.WAITING, message=message, action=None if busy else Verify(snapshot=snapshot))
     if fresh.reason == Reason.VERIFIED:
-        return None
+        problem = distrust(observed.trust, snapshot, evidence_now(snapshot, fresh), observed.now)
+        return Step(reason=problem[0], message=f"{snapshot.name}: {problem[1]}", after=30.0) if problem else None
     return Step(reason=Reason.NOT_VERIFIED, message=f"{snapshot.name}: {fresh.message}", after=30.0)
 
 

@@ -19,7 +19,7 @@ from lastgood.core.closing import close, serve
 from lastgood.core.drift import reassert
 from lastgood.core.requests import made_for, mark_handled, served_digest, waiting_records
 from lastgood.core.run import Run
-from lastgood.core.selection import quarantine_reason, select
+from lastgood.core.selection import evidence_now, quarantine_reason, recently_verified, select, verified_at
 from lastgood.core.state import (
     Checked,
     CreateRecord,
@@ -32,6 +32,7 @@ from lastgood.core.state import (
     UpdateRecord,
     Verify,
 )
+from lastgood.core.trusted import distrust
 from lastgood.core.validation import conclude, validate
 from lastgood.core.workload import Rollout, workload_problem
 
@@ -216,13 +217,12 @@ def choose(run: Run) -> Step | None:
 def _proof(run: Run, chosen: ModelSnapshot) -> tuple[str, Checked] | None:
     """Return the verification that lets a target be written: fresh, or an emergency's recent one."""
     fresh = run.observed.fresh(chosen)
-    if fresh:
+    if fresh and fresh.reason == Reason.VERIFIED:
         return "Fresh", fresh
-    last = chosen.status.verification
-    limit = run.observed.deployment.rollback.max_verification_age
-    if not run.spec.emergency or last is None or last.time is None or run.observed.now - last.time >= limit:
+    at = verified_at(chosen)
+    if not run.spec.emergency or at is None or not recently_verified(run.observed, chosen):
         return None
-    return "Recent", Checked(uid=chosen.meta.uid, digest=chosen.digest, reason=Reason.VERIFIED, at=last.time)
+    return "Recent", Checked(uid=chosen.meta.uid, digest=chosen.digest, reason=Reason.VERIFIED, at=at)
 
 
 def _verify(run: Run, snapshot: ModelSnapshot) -> Step:
@@ -278,6 +278,9 @@ def verify_after(run: Run) -> Step | None:
         return None if target.name in run.observed.verifying else _verify(run, target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
+    problem = distrust(run.observed.trust, target, evidence_now(target, checked), run.observed.now)
+    if checked.reason == Reason.VERIFIED and problem:
+        return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} is not trusted: {problem[1]}")
     word = "Fresh" if checked.reason == Reason.VERIFIED else "Unreadable"
     return run.note(
         checked.reason, f"{target.name} after the switch: {checked.reason}", verification=word, verified_at=checked.at

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from lastgood.api.deployment_status import Served
 from lastgood.api.names import Digest, Reason, SnapshotName, Type
 from lastgood.api.rollback import Candidate
-from lastgood.api.snapshot import ModelSnapshot, PvcSource
-from lastgood.core.state import Observed
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import PvcSource
+from lastgood.core.state import Checked, Observed
+from lastgood.core.trusted import Evidence, date_of, distrust, evidence_of, revoked
 from lastgood.core.workload import Problem, render
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -53,15 +55,21 @@ def deleting(_: Observed, __: Question, snapshot: ModelSnapshot) -> Problem | No
     return (Reason.DELETING, "it is being deleted") if snapshot.meta.deleting else None
 
 
+def digest_revoked(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """A trust policy revokes the digest: as final as a quarantine, for an emergency too."""
+    why = revoked(observed.trust, snapshot.digest)
+    return (Reason.DIGEST_REVOKED, why) if why else None
+
+
 def quarantined(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
     """A quarantine is never overridden, not even in an emergency."""
     why = quarantine_reason(observed, snapshot)
     return (Reason.QUARANTINED, why) if why else None
 
 
-def not_verified(_: Observed, __: Question, snapshot: ModelSnapshot) -> Problem | None:
-    """The last verification must have found the declared digest."""
-    if snapshot.verified:
+def not_verified(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """The last verification must have found the declared digest; see `recently_verified` for an emergency."""
+    if snapshot.verified or (question.emergency and recently_verified(observed, snapshot)):
         return None
     condition = snapshot.status.conditions.get(Type.VERIFIED)
     if condition is None or condition.reason not in (Reason.DIGEST_MISMATCH, Reason.UNREADABLE):
@@ -72,9 +80,16 @@ def not_verified(_: Observed, __: Question, snapshot: ModelSnapshot) -> Problem 
 def refused_just_now(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
     """The verification at the moment of use outranks what the status says."""
     fresh = observed.fresh(snapshot)
-    if fresh is None or fresh.reason == Reason.VERIFIED:
+    if fresh is None:
         return None
+    if fresh.reason == Reason.VERIFIED:
+        return distrust(observed.trust, snapshot, evidence_now(snapshot, fresh), observed.now)
     return fresh.reason, fresh.message
+
+
+def untrusted(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
+    """What the trust policies ask for binds everybody, an emergency and a person who names the snapshot too."""
+    return distrust(observed.trust, snapshot, evidence_of(snapshot), observed.now)
 
 
 def left_before(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
@@ -85,19 +100,19 @@ def left_before(observed: Observed, question: Question, snapshot: ModelSnapshot)
     return (Reason.LEFT_BEFORE, f"an earlier rollback left it: {left.reason}") if left else None
 
 
-def not_before(_: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
+def not_before(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
     """A rollback to before a poisoning takes only what is known to be older."""
     if question.before is None:
         return None
-    date = snapshot.data_cutoff or snapshot.trained_at
+    date, problem = date_of(observed.trust, snapshot, evidence_of(snapshot), observed.now)
     if date is None:
-        return Reason.AFTER_DATE, "it has neither dataCutoff nor trainedAt"
+        return problem
     return None if date < question.before else (Reason.AFTER_DATE, f"its data ends at {date.isoformat()}")
 
 
 def not_mounted(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
     """The workload must mount the claim that the snapshot is on."""
-    source = snapshot.source
+    source = observed.found_now(snapshot).place
     if not isinstance(source, PvcSource) or observed.workload is None or source.claim in observed.workload.claims:
         return None
     return Reason.NOT_MOUNTED, f"the workload does not mount claim {source.claim!r}"
@@ -105,7 +120,7 @@ def not_mounted(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Pro
 
 def no_value(observed: Observed, _: Question, snapshot: ModelSnapshot) -> Problem | None:
     """Every bound field must get a value."""
-    if render(observed.deployment.bindings, snapshot) is not None:
+    if render(observed.deployment.bindings, observed.found_now(snapshot)) is not None:
         return None
     return Reason.NO_VALUE, "a binding asks for a value that it does not have, such as spec.runtime.image"
 
@@ -146,10 +161,12 @@ def _is_left(item: Served, question: Question) -> bool:
 RULES: tuple[Rule, ...] = (
     not_asked_for,  # the quickest answer to "why not that one"
     being_left,
-    quarantined,  # before verification: a quarantine is the graver news
+    digest_revoked,  # before verification: a revocation and a quarantine are the graver news
+    quarantined,
     deleting,
     not_verified,
     refused_just_now,
+    untrusted,  # after verification: a signature over bytes that are not there says nothing
     left_before,
     not_before,
     not_mounted,
@@ -179,8 +196,39 @@ def _periods(observed: Observed, snapshot: ModelSnapshot) -> Iterable[Served]:
     )
 
 
+def recently_verified(observed: Observed, snapshot: ModelSnapshot) -> bool:
+    """Tell whether the digest was found within `maxVerificationAge`, and nothing else has been found since.
+
+    A Job that cannot start must not take the way out of an emergency away; a mismatch does, however long ago.
+    """
+    status, found = snapshot.status, observed.found(snapshot)
+    if status.verification is None or status.digest != snapshot.digest:
+        return False
+    if found is not None and found.reason == Reason.DIGEST_MISMATCH:
+        return False  # known here, and not yet in the status
+    if status.verification.reason not in (Reason.VERIFIED, Reason.UNREADABLE):
+        return False
+    at, limit = verified_at(snapshot), observed.deployment.rollback.max_verification_age
+    return at is not None and timedelta(0) <= observed.now - at < limit
+
+
+def verified_at(snapshot: ModelSnapshot) -> datetime | None:
+    """Return when the declared digest was last found; a status of an older version has that only in `lastTime`."""
+    last = snapshot.status.verification
+    if last is None:
+        return None
+    return last.verified_at or (last.time if last.reason == Reason.VERIFIED else None)
+
+
+def evidence_now(snapshot: ModelSnapshot, checked: Checked) -> Evidence:
+    """Return what a verification of just now found; a scan is of the digest, and need not be made again."""
+    return Evidence(examined=checked.examined, scan=checked.scan or snapshot.status.scan)
+
+
 def quarantine_reason(observed: Observed, snapshot: ModelSnapshot) -> str:
-    """Return why a snapshot is quarantined, or nothing."""
+    """Return why a snapshot is quarantined, or its digest revoked by a policy, or nothing."""
+    if why := revoked(observed.trust, snapshot.digest):
+        return why
     if snapshot.digest in observed.quarantined:
         return observed.quarantined[snapshot.digest] or "its digest is quarantined"
     mark = snapshot.status.quarantine

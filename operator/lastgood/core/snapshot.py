@@ -1,15 +1,30 @@
-"""The decision about a ModelSnapshot: verified when created, again on an interval, and marked when quarantined."""
+"""The decision about a ModelSnapshot: verified when created and on an interval, judged, captured, marked."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from lastgood.api.meta import Condition, merge_conditions, truth
-from lastgood.api.names import QUARANTINE, Digest, Reason, Type
-from lastgood.api.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
-from lastgood.core.requests import parse_wish, request_key
-from lastgood.core.state import Checked, Decision, QuarantineDigest, Step, Tell, UpdateSnapshot, Verify
+from lastgood.api.names import Digest, Reason, Type
+from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.core.capture import capture_rest, is_captured, wants_repair
+from lastgood.core.marking import quarantine_asked, quarantine_changed, was_refused
+from lastgood.core.observed_snapshot import ObservedSnapshot, Rule
+from lastgood.core.standing import standing
+from lastgood.core.state import (
+    REFUSED,
+    CaptureSnapshot,
+    Checked,
+    Decision,
+    QuarantineDigest,
+    RepairSnapshot,
+    Step,
+    Tell,
+    UpdateSnapshot,
+    Verify,
+)
+from lastgood.core.trusted import distrust, evidence_of, next_change, wants_look
 
 RETRY = timedelta(seconds=30)
 """When a snapshot that could not be read is tried again at the latest."""
@@ -17,24 +32,8 @@ RETRY = timedelta(seconds=30)
 _SHORTEST = 1e-6
 """Seconds; no clock tells less, and a rate must fit 64 bits whatever a Job says of itself."""
 
-_VERIFIED = {Reason.VERIFIED: True, Reason.DIGEST_MISMATCH: False}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObservedSnapshot:
-    """Everything a decision about a ModelSnapshot may know; `interval` is between two verifications."""
-
-    now: datetime
-    snapshot: ModelSnapshot
-    interval: timedelta
-    checked: Checked | None = None
-    verifying: bool = False
-    complete: bool = True
-    quarantined: Mapping[str, str] = field(default_factory=dict)
-    everywhere: frozenset[str] = frozenset()
-
-
-Rule = Callable[[ObservedSnapshot], Step | None]
+_PROGRESS = timedelta(seconds=15)
+"""How often the progress of a capture is written at most."""
 
 
 def finished(observed: ObservedSnapshot) -> Step | None:
@@ -69,6 +68,9 @@ def _recorded(observed: ObservedSnapshot, checked: Checked) -> SnapshotStatus:
         size_bytes=checked.size_bytes if good else status.size_bytes,
         file_count=checked.file_count if good else status.file_count,
         first_seen=status.first_seen or observed.now,
+        # What was proven of these bytes stays proven while they cannot be read; a new look replaces an old one.
+        signatures=checked.examined if good else status.signatures,
+        scan=checked.scan or status.scan,
         verification=Verification(
             reason=checked.reason,
             message=checked.message,
@@ -77,8 +79,23 @@ def _recorded(observed: ObservedSnapshot, checked: Checked) -> SnapshotStatus:
             seconds=checked.seconds,
             bytes_per_second=int(checked.size_bytes / max(checked.seconds, _SHORTEST)),
             findings=checked.findings,
+            verified_at=_verified_at(checked, status.verification),
+            blake3=checked.blake3 or (status.verification.blake3 if status.verification else ""),
+            copy=checked.copy,
+            passed_over=checked.passed_over,
         ),
     )
+
+
+def _verified_at(checked: Checked, last: Verification | None) -> datetime | None:
+    """Return when the digest was last found: a mismatch ends what was known, not being able to read does not."""
+    match checked.reason:
+        case Reason.VERIFIED:
+            return checked.at
+        case Reason.UNREADABLE:
+            return last.verified_at if last else None
+        case _:
+            return None
 
 
 def _unreadable_for(observed: ObservedSnapshot) -> timedelta:
@@ -95,64 +112,39 @@ def jittered(interval: timedelta, uid: str) -> timedelta:
     return interval * (1 - 0.1 * share)
 
 
-def quarantine_asked(observed: ObservedSnapshot) -> Step | None:
-    """The annotation quarantines the digest as verified; of an unverified snapshot, only the snapshot itself.
-
-    Else whoever declares another team's digest over wrong bytes could roll that team back.
-    """
+def trust_changed(observed: ObservedSnapshot) -> Step | None:
+    """A policy, or time, made it trusted or not: told at once, and no byte is read for it."""
     snapshot = observed.snapshot
-    text = snapshot.meta.annotations.get(QUARANTINE)
-    if text is None:
+    ready = snapshot.status.conditions.get(Type.READY)
+    if not observed.complete or not snapshot.verified or snapshot.status.quarantine or ready is None:
         return None
-    key = request_key(QUARANTINE, text)
-    if key in snapshot.status.handled:
+    problem = distrust(observed.trust, snapshot, evidence_of(snapshot), observed.now)
+    before = ready.reason if ready.status == "False" else ""
+    if (problem[0] if problem else "") == before:
         return None
-    wish = parse_wish(text)
-    if snapshot.verified and snapshot.digest not in observed.quarantined:
-        return Step(
-            reason=Reason.QUARANTINED,
-            message=f"quarantining {snapshot.digest} in {snapshot.meta.namespace}: {wish.reason[:256]}",
-            action=QuarantineDigest(digest=snapshot.digest, reason=wish.reason, incident=wish.incident),
-            tell=Tell.ALERT,
-        )
-    scope = "Namespace" if snapshot.verified else "Snapshot"
-    mark = QuarantineMark(scope=scope, reason=wish.reason, incident=wish.incident, since=observed.now)
-    status = replace(
-        snapshot.status,
-        quarantine=mark,
-        handled=dict(list(snapshot.status.handled.items())[-7:]) | {key: "quarantined"},
-    )
+    reason, message = problem or (Reason.SIGNATURE_TRUSTED, "no trust policy speaks against it any more")
     return Step(
-        reason=Reason.QUARANTINED,
-        message=f"{snapshot.name} is quarantined: {wish.reason[:256]}",
-        action=UpdateSnapshot(snapshot=snapshot, status=status),
-        tell=Tell.WARNING,
+        reason=reason,
+        message=f"{snapshot.name}: {message}",
+        action=UpdateSnapshot(snapshot=snapshot, status=snapshot.status),
+        tell=Tell.WARNING if problem else Tell.INFO,
     )
 
 
-def quarantine_changed(observed: ObservedSnapshot) -> Step | None:
-    """The mark follows the quarantine list; a snapshot's own mark stays."""
-    snapshot, mark = observed.snapshot, observed.snapshot.status.quarantine
-    if not observed.complete:
+def capture_reported(observed: ObservedSnapshot) -> Step | None:
+    """A capture ended, or has come further: its end is written at once, its progress now and then."""
+    known, last, snapshot = observed.captured, observed.snapshot.status.capture, observed.snapshot
+    if known is None or (last is not None and known.time <= last.time <= observed.now):
         return None
-    listed = snapshot.digest in observed.quarantined
-    scope = "All" if snapshot.digest in observed.everywhere else "Namespace"
-    if mark is not None and mark.scope == "Snapshot":
+    same = last is not None and last.reason == known.reason
+    if last is not None and same and known.reason == Reason.CAPTURING and known.time - last.time < _PROGRESS:
         return None
-    if listed and (mark is None or mark.scope != scope):
-        why = observed.quarantined[snapshot.digest]
-        new = QuarantineMark(scope=scope, reason=why, incident=parse_wish(why).incident, since=observed.now)
-        if mark is not None:
-            new = replace(mark, scope=scope)
-    elif not listed and mark is not None:
-        new = None
-    else:
-        return None
+    failed = known.reason == Reason.CAPTURE_FAILED
     return Step(
-        reason=Reason.QUARANTINED if new else Reason.NOT_QUARANTINED,
-        message=f"{snapshot.name}: {'quarantined' if new else 'the quarantine was lifted'}",
-        action=UpdateSnapshot(snapshot=snapshot, status=replace(snapshot.status, quarantine=new)),
-        tell=Tell.WARNING,
+        reason=Reason(known.reason),
+        message=f"{snapshot.name}: {known.message or known.reason}",
+        action=UpdateSnapshot(snapshot=snapshot, status=replace(snapshot.status, capture=known)),
+        tell=Tell.NOBODY if same else Tell.WARNING if failed else Tell.INFO,
     )
 
 
@@ -162,6 +154,7 @@ def due(observed: ObservedSnapshot) -> Step | None:
     rest = (last.next_time - observed.now).total_seconds() if last and last.next_time else 0.0
     if rest > observed.interval.total_seconds():
         rest = 0.0  # later than we ever say: the interval was shortened, or the status forged
+    rest = min(rest, _until_look(observed), 0.0 if _repaired_since(observed) else math.inf)
     wait = Step(reason=Reason.PENDING, message="waiting for the next verification", after=max(rest, 0.0))
     if observed.verifying or rest > 0:
         return wait if rest > 0 else None
@@ -172,56 +165,120 @@ def due(observed: ObservedSnapshot) -> Step | None:
     )
 
 
+def _repaired_since(observed: ObservedSnapshot) -> bool | None:
+    """Tell whether a repair was done since the last verification; None where none was tried."""
+    last = observed.snapshot.status.verification
+    if observed.repaired is None or last is None or last.time is None:
+        return None
+    at, done = observed.repaired
+    return done if last.time < at <= observed.now else None
+
+
+def _until_look(observed: ObservedSnapshot) -> float:
+    """Return the seconds until a look that a policy asks for, such as with a new key; after a pause."""
+    snapshot, last = observed.snapshot, observed.snapshot.status.verification
+    if last is None or last.time is None or not snapshot.verified or not observed.complete:
+        return math.inf  # the interval, and the pause after a failure, say when
+    pause = max(RETRY, timedelta(seconds=min(2 * last.seconds, observed.interval.total_seconds())))
+    if not wants_look(observed.trust, snapshot):
+        if not _bundle_missing(snapshot):
+            return math.inf
+        # A bundle that is applied after its snapshot is found soon; one that never comes costs less and less.
+        pause = max(pause, (last.time - (snapshot.status.first_seen or last.time)) / 2)
+    return max(0.0, (last.time + pause - observed.now).total_seconds()) if last.time <= observed.now else 0.0
+
+
+def _bundle_missing(snapshot: ModelSnapshot) -> bool:
+    examined = snapshot.status.signatures
+    return examined is not None and any(item.reason == Reason.SIGNATURE_MISSING for item in examined.problems)
+
+
+def _worth_keeping(observed: ObservedSnapshot) -> bool:
+    """Tell whether copies may be made of it: what is not trusted is not worth keeping."""
+    snapshot = observed.snapshot
+    if not snapshot.verified or snapshot.status.quarantine or snapshot.meta.deleting or not observed.complete:
+        return False
+    return not distrust(observed.trust, snapshot, evidence_of(snapshot), observed.now)
+
+
+def repair_due(observed: ObservedSnapshot) -> Step | None:
+    """The source in the store is bad, and another copy is good: once after each verification that says so."""
+    snapshot, tried = observed.snapshot, _repaired_since(observed) is not None
+    if not wants_repair(snapshot) or observed.capturing or tried or not _worth_keeping(observed):
+        return None
+    message = f"{snapshot.name}: {snapshot.place_name} takes the place of the bad source, which is kept as evidence"
+    return Step(reason=Reason.REPAIRING, message=message, action=RepairSnapshot(snapshot=snapshot), tell=Tell.WARNING)
+
+
+def capture_due(observed: ObservedSnapshot) -> Step | None:
+    """A good snapshot that is to be kept, and is not yet."""
+    snapshot = observed.snapshot
+    wanted = snapshot.capture or observed.capture_asked
+    if not wanted or is_captured(snapshot) or observed.capturing or not _worth_keeping(observed):
+        return None
+    rest, message = capture_rest(snapshot, observed.now).total_seconds(), f"capturing {snapshot.name}"
+    if rest > 0:
+        return Step(reason=Reason.CAPTURING, message=message, after=rest)
+    return Step(reason=Reason.CAPTURING, message=message, action=CaptureSnapshot(snapshot=snapshot))
+
+
 RULES: tuple[Rule, ...] = (
     finished,  # what is known is written before anything else is started
+    capture_reported,
     quarantine_asked,  # a person's word
     quarantine_changed,
+    trust_changed,
     due,
+    repair_due,
+    capture_due,  # last: a copy is a convenience
 )
+"""The first rule that asks for an action wins; where none does, the first that waits says why."""
+
+_WRITES = (UpdateSnapshot, QuarantineDigest)
 
 
 def decide_snapshot(observed: ObservedSnapshot) -> Decision:
     """Return the one next thing to do about a ModelSnapshot."""
-    nothing = Step(reason=Reason.WAITING, message="a verification is under way")
-    step = next((found for rule in RULES if (found := rule(observed))), nothing)
+    steps = _steps(observed)
+    step = next((item for item in steps if item.action), steps[0])
     action = step.action
     if isinstance(action, UpdateSnapshot):
         action = replace(action, status=with_conditions(observed, action.status))
-    elif action is None or isinstance(action, Verify):
+    elif not isinstance(action, _WRITES):
         status = with_conditions(observed, observed.snapshot.status)
         if status != observed.snapshot.status:
             action = UpdateSnapshot(snapshot=observed.snapshot, status=status)
-    return Decision(reason=step.reason, message=step.message, action=action, requeue_after=step.after, tell=step.tell)
+    after = min(
+        (wait for wait in (*(item.after for item in steps), *_waits(observed)) if wait is not None), default=None
+    )
+    return Decision(reason=step.reason, message=step.message, action=action, requeue_after=after, tell=step.tell)
+
+
+def _steps(observed: ObservedSnapshot) -> list[Step]:
+    steps = []
+    for rule in RULES:
+        if step := rule(observed):
+            steps.append(step)
+            if step.action:
+                break
+    return [*steps, Step(reason=Reason.WAITING, message="a verification is under way")]
+
+
+def _waits(observed: ObservedSnapshot) -> Iterator[float]:
+    """Yield in how many seconds time alone may change the answer."""
+    change = next_change(observed.trust, observed.snapshot, observed.now)
+    if change is not None:
+        yield (change - observed.now).total_seconds() + 1.0
+    if was_refused(observed):
+        yield REFUSED.total_seconds()
 
 
 def with_conditions(observed: ObservedSnapshot, status: SnapshotStatus) -> SnapshotStatus:
     """Return a status with the conditions that follow from its facts."""
-    generation = observed.snapshot.meta.generation
-    found = status.verification
-    reason = Reason(found.reason) if found and found.reason in set(Reason) else Reason.PENDING
-    verified = _VERIFIED.get(reason)
-    mark = status.quarantine
-    told = mark.told if mark else ""
-    rows = (
-        (Type.VERIFIED, verified, reason, _sentence(observed, found)),
-        (Type.QUARANTINED, bool(mark), Reason.QUARANTINED if mark else Reason.NOT_QUARANTINED, told),
-        (Type.READY, verified is True and not mark, Reason.QUARANTINED if mark else reason, ""),
-    )
-    conditions = [
-        Condition(type=type_, status=truth(value), reason=why, message=message, generation=generation)
-        for type_, value, why, message in rows
-    ]
+    seen = replace(observed.snapshot, status=status)
     return replace(
         status,
-        observed_generation=generation,
+        observed_generation=observed.snapshot.meta.generation,
         first_seen=status.first_seen or observed.now,
-        conditions=merge_conditions(status.conditions, conditions, observed.now),
+        conditions=standing(seen, observed.trust, observed.now, complete=observed.complete),
     )
-
-
-def _sentence(observed: ObservedSnapshot, found: Verification | None) -> str:
-    if found is None:
-        return "it has not been verified yet"
-    if found.reason == Reason.VERIFIED:
-        return f"its digest is {observed.snapshot.digest}"
-    return found.message

@@ -1,16 +1,19 @@
 """What a decision is made from, and what it may ask for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lastgood.api.deployment import Check, ModelDeployment
 from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.evidence import PassedOver, Scan
 from lastgood.api.names import Digest, Reason, RecordName, SnapshotName
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.signal import Verdict
+from lastgood.api.signature import Examined
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.core.trust import Trust
 from lastgood.core.workload import Workload
 
 FRESH = timedelta(seconds=15)
@@ -21,7 +24,9 @@ FRESH = timedelta(seconds=15)
 class Checked:
     """A verification that this process finished; `reason` is Verified, DigestMismatch or Unreadable.
 
-    `uid` is the ModelSnapshot's: one that is created again under its name may mean other bytes.
+    `uid` is the ModelSnapshot's: one that is created again under its name may mean other bytes. `examined` and `scan`
+    are None where nobody looked. `copy` is the copy that was read, such as `mirrors[0]`; `passed_over` are those
+    before it.
     """
 
     uid: str
@@ -34,6 +39,11 @@ class Checked:
     file_count: int = 0
     seconds: float = 0.0
     findings: tuple[str, ...] = ()
+    examined: Examined | None = None
+    scan: Scan | None = None
+    blake3: str = ""
+    copy: str = ""
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +75,13 @@ class Drift:
 class Observed:
     """Everything a decision about a ModelDeployment may know.
 
-    `complete` is false while a list that it rests on has not been read whole; `quarantined` maps the digests that
-    are quarantined in this namespace to why; `checked` and `verifying` hold this process's verifications by
-    snapshot; `tallies` and `checks` are by trigger and by check of the active rollback; `taken` are record names
-    that somebody else's objects have; `refused` are the snapshots, by name, whose switch the API server did not
-    allow, and the digests whose quarantine it did not, with the time; `nonce` is 32 hex digits that nobody can foresee.
+    `complete` is false while a list that it rests on has not been read whole, the trust policies among them: a policy
+    that was not read yet must not look like one that was deleted. `quarantined` maps the digests that are quarantined
+    in this namespace to why; `trust` are the policies of the namespace and of the cluster, for whichever model.
+    `checked` and `verifying` hold this process's verifications by snapshot; `tallies` and `checks` are by trigger and
+    by check of the active rollback; `taken` are record names that somebody else's objects have; `refused` are the
+    snapshots, by name, whose switch the API server did not allow, and the digests whose quarantine it did not, with
+    the time; `nonce` is 32 hex digits that nobody can foresee.
     """
 
     now: datetime
@@ -78,6 +90,7 @@ class Observed:
     complete: bool = True
     snapshots: tuple[ModelSnapshot, ...] = ()
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    trust: tuple[Trust, ...] = ()
     records: tuple[ModelRollback, ...] = ()
     checked: Mapping[SnapshotName, Checked] = field(default_factory=dict)
     verifying: frozenset[SnapshotName] = frozenset()
@@ -107,6 +120,13 @@ class Observed:
         checked = self.checked.get(snapshot.name)
         return checked if checked and (checked.uid, checked.digest) == (snapshot.meta.uid, snapshot.digest) else None
 
+    def found_now(self, snapshot: ModelSnapshot) -> ModelSnapshot:
+        """Return a snapshot whose place is the copy that this process found good just now, if it looked."""
+        fresh, last = self.fresh(snapshot), snapshot.status.verification
+        if fresh is None or not fresh.copy or last is None or last.copy == fresh.copy:
+            return snapshot
+        return replace(snapshot, status=replace(snapshot.status, verification=replace(last, copy=fresh.copy)))
+
     def was_refused(self, what: str) -> bool:
         """Tell whether the API server refused a switch or a quarantine, for this rollback or just now."""
         at, active = self.refused.get(what), self.deployment.status.active
@@ -117,7 +137,8 @@ class Observed:
     def fresh(self, snapshot: ModelSnapshot) -> Checked | None:
         """Return the verification of a snapshot that was finished just now by this process.
 
-        In a rollback, just now is after it took the lock: what was read earlier may have been changed since.
+        In a rollback, just now is after it took the lock: what was read earlier may have been changed since. What was
+        left since, because no pod would load it, say, is looked at again as well.
 
         A refusal counts for as long as the rollback that asked for it runs: else two large snapshots that both
         cannot be read would be tried in turn for ever.
@@ -129,7 +150,13 @@ class Observed:
         during = active is None or active.since is None or checked.at >= active.since
         if checked.reason != Reason.VERIFIED and active is not None and during:
             return checked
-        return checked if during and self.now - checked.at <= FRESH else None
+        if not during or self._left_since(snapshot.name, checked.at):
+            return None
+        return checked if self.now - checked.at <= FRESH else None
+
+    def _left_since(self, name: SnapshotName, at: datetime) -> bool:
+        ends = (period.until for period in self.deployment.status.history if period.snapshot == name)
+        return any(end is not None and end >= at for end in ends)
 
 
 REFUSED = timedelta(seconds=60)
@@ -192,6 +219,18 @@ class Verify:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CaptureSnapshot:
+    """Copy a snapshot into the snapshot store; what comes of it is written to its status."""
+
+    snapshot: ModelSnapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairSnapshot(CaptureSnapshot):
+    """Put a good copy in the place of a bad source in the store, which is kept as evidence."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunChecks:
     """Sample the validation checks of the active rollback."""
 
@@ -223,6 +262,7 @@ Action = (
     | UpdateDeployment
     | Switch
     | Verify
+    | CaptureSnapshot
     | RunChecks
     | QuarantineDigest
     | UpdateSnapshot

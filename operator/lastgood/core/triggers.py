@@ -9,6 +9,7 @@ from lastgood.api.signal import Verdict
 from lastgood.core.requests import base_spec, open_record
 from lastgood.core.selection import Question, quarantine_reason, select
 from lastgood.core.state import Observed, Step, Tell
+from lastgood.core.trusted import distrust, evidence_of, revoked
 from lastgood.core.words import INTEGRITY
 from lastgood.core.workload import workload_problem
 
@@ -53,9 +54,11 @@ def fired(observed: Observed) -> list[FiredTrigger]:
 
 
 def integrity(observed: Observed) -> FiredTrigger | None:
-    """What serves is not what was verified, or was quarantined."""
+    """What serves is not what was verified, was quarantined, or is revoked; a revoked key is told, see `told`."""
     status = observed.deployment.status
     serving = observed.snapshot(status.snapshot)
+    if status.digest and (why := revoked(observed.trust, status.digest)):
+        return _integrity(Reason.DIGEST_REVOKED, why)
     if status.digest and status.digest in observed.quarantined:
         return _integrity(Reason.QUARANTINED, observed.quarantined[status.digest])
     if serving is None or serving.digest != status.digest:
@@ -91,8 +94,8 @@ def _open(observed: Observed, firing: FiredTrigger) -> Step:
 
 def bound(observed: Observed, firing: FiredTrigger) -> Step | None:
     """Return what keeps an automatic rollback from happening now; none of this binds a person."""
-    if firing.name == INTEGRITY and firing.condition == Reason.QUARANTINED:
-        return _fruitless(observed, firing)  # a quarantine is a person's word
+    if firing.name == INTEGRITY and firing.condition in (Reason.QUARANTINED, Reason.DIGEST_REVOKED):
+        return _fruitless(observed, firing)  # a quarantine, and a policy, are a person's word
     return _suspended(observed) or _fruitless(observed, firing) or _rate_limited(observed) or _cooling(observed)
 
 
@@ -158,7 +161,7 @@ def _cooling(observed: Observed) -> Step | None:
 
 def told(observed: Observed) -> Step | None:
     """What a trigger says that nobody acts on: people hear of it, and what serves goes on serving."""
-    return _unusable(observed) or _for_people(observed) or _silent(observed)
+    return _unusable(observed) or _for_people(observed) or _distrusted(observed) or _silent(observed)
 
 
 def _unusable(observed: Observed) -> Step | None:
@@ -178,6 +181,22 @@ def _for_people(observed: Observed) -> Step | None:
     # Without the value, which changes with each look: it is in status.triggers as it was when the verdict changed.
     message = "fired: " + ", ".join(f"trigger {item.name} ({item.severity})" for item in firing)
     return Step(reason=Reason.TRIGGER_FIRED, message=message, tell=Tell.ALERT)
+
+
+def _distrusted(observed: Observed) -> Step | None:
+    """What serves is no longer trusted, such as by a revoked key: its bytes are what they were, so nothing rolls back.
+
+    Else whoever may write a policy, or let a certificate expire, could stop every service at once.
+    """
+    status = observed.deployment.status
+    serving = observed.snapshot(status.snapshot)
+    if serving is None or serving.digest != status.digest or not serving.verified or not observed.complete:
+        return None
+    problem = distrust(observed.trust, serving, evidence_of(serving), observed.now)
+    if problem is None:
+        return None
+    message = f"{serving.name} serves and is no longer trusted: {problem[1]}; to leave it, ask for a rollback"
+    return Step(reason=problem[0], message=message[:1024], tell=Tell.WARNING)
 
 
 def _silent(observed: Observed) -> Step | None:

@@ -3,4 +3,4 @@
 from typing import Final
 
 INTEGRITY: Final = "snapshot-integrity"
-"""The trigger that needs no declaration: what serves stops being verified by a mismatch, or is quarantined."""
+"""The trigger that needs no declaration: what serves stops being verified by a mismatch, is quarantined, or revoked."""

@@ -10,7 +10,8 @@ from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, Imag
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
 from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
-from lastgood.api.snapshot import ModelSnapshot, PvcSource
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import Source
 
 Problem = tuple[Reason, str]
 _PLACEHOLDER = re.compile(r"\$\((\w+)\)")
@@ -21,6 +22,7 @@ class Container:
     """A container of the pod template; `computed` names the variables that take their value from elsewhere."""
 
     name: str
+    init: bool = False
     image: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     computed: frozenset[str] = frozenset()
@@ -72,7 +74,7 @@ class Workload:
         pod = template.child("spec")
         return cls(
             meta=Meta.from_body(body),
-            containers={item.text("name"): _container(item) for item in pod.items("containers")},
+            containers=_containers(pod),
             template_annotations=template.child("metadata").mapping("annotations"),
             claims=frozenset(
                 item.child("persistentVolumeClaim").text("claimName")
@@ -85,10 +87,17 @@ class Workload:
         )
 
 
-def _container(item: Fields) -> Container:
+def _containers(pod: Fields) -> dict[str, Container]:
+    """Return them in their order, init containers first; the API server lets no two of a pod have one name."""
+    first = [_container(item, init=True) for item in pod.items("initContainers")]
+    return {item.name: item for item in (*first, *(_container(item) for item in pod.items("containers")))}
+
+
+def _container(item: Fields, *, init: bool = False) -> Container:
     variables = list(item.items("env", limit=5000))
     return Container(
         name=item.text("name"),
+        init=init,
         image=item.text("image"),
         env={variable.text("name"): variable.text("value", limit=1 << 20) for variable in variables},
         computed=frozenset(variable.text("name") for variable in variables if variable.has("valueFrom")),
@@ -125,12 +134,17 @@ class Bound:
     value: str
 
 
-def render(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> tuple[Bound, ...] | None:
-    """Return the values that a snapshot gives the bound fields, or None where it has none for one of them."""
-    path = snapshot.source.path
+def render(
+    bindings: Iterable[Binding], snapshot: ModelSnapshot, place: Source | None = None
+) -> tuple[Bound, ...] | None:
+    """Return the values that a snapshot gives the bound fields, or None where it has none for one of them.
+
+    They lead to the copy that was good when it was last read, unless another place is named.
+    """
+    place = place or snapshot.place
     words = {
-        "path": path,
-        "uri": f"pvc://{snapshot.source.claim}/{path}" if isinstance(snapshot.source, PvcSource) else f"store://{path}",
+        "path": place.path,
+        "uri": place.uri,
         "image": snapshot.image,
         "digest": snapshot.digest,
         "version": snapshot.version,
@@ -156,14 +170,22 @@ def current(workload: Workload, binding: Binding) -> str | None:
 
 
 def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnapshot) -> bool:
-    """Tell whether the workload's template is this snapshot's; a template without our stamp may be anyone's."""
-    bound = render(bindings, snapshot)
-    if bound is None or any(current(workload, item.binding) != item.value for item in bound):
+    """Tell whether the workload's template is this snapshot's; a template without our stamp may be anyone's.
+
+    Any of its copies will do: which of them was good last may change, and is no reason to start every pod anew.
+    """
+    bindings = tuple(bindings)
+    places = (*(place for _, place in snapshot.copies), snapshot.place)
+    if not any(_has(workload, render(bindings, snapshot, place)) for place in places):
         return False
     stamp = workload.template_annotations.get(DIGEST_STAMP)
     return stamp is None or (
         stamp == snapshot.digest and workload.template_annotations.get(SNAPSHOT_STAMP) == snapshot.name
     )
+
+
+def _has(workload: Workload, bound: Iterable[Bound] | None) -> bool:
+    return bound is not None and all(current(workload, item.binding) == item.value for item in bound)
 
 
 def stamped(workload: Workload, snapshot: ModelSnapshot) -> bool:
@@ -172,22 +194,41 @@ def stamped(workload: Workload, snapshot: ModelSnapshot) -> bool:
     return (stamps.get(SNAPSHOT_STAMP), stamps.get(DIGEST_STAMP)) == (snapshot.name, snapshot.digest)
 
 
-def template(bound: Iterable[Bound], snapshot: ModelSnapshot, *, stamp: bool = True) -> dict[str, Any]:
-    """Return the apply configuration that binds a snapshot: every bound field, and the stamps."""
+def template(
+    bound: Iterable[Bound], snapshot: ModelSnapshot, *, among: Mapping[str, Container] | None = None, stamp: bool = True
+) -> dict[str, Any]:
+    """Return the apply configuration that binds a snapshot: every bound field, and the stamps.
+
+    `among` are the workload's containers, which say which of them are init containers, and the order: an apply in
+    another order would change that of init containers, which run one after another.
+    """
     annotations = {SNAPSHOT_STAMP: str(snapshot.name), DIGEST_STAMP: str(snapshot.digest)} if stamp else {}
-    containers: dict[str, dict[str, Any]] = {}
+    changed: dict[str, dict[str, Any]] = {}
     for item in bound:
         binding = item.binding
         if isinstance(binding, AnnotationBinding):
             annotations[binding.name] = item.value
             continue
-        container = containers.setdefault(binding.container, {"name": binding.container})
+        container = changed.setdefault(binding.container, {"name": binding.container})
         if isinstance(binding, ImageBinding):
             container["image"] = item.value
         else:
             container.setdefault("env", []).append({"name": binding.name, "value": item.value})
-    pod = {"spec": {"containers": list(containers.values())}} if containers else {}
-    return {"spec": {"template": {"metadata": {"annotations": annotations}, **pod}}}
+    pod = _pod(changed, among or {})
+    return {"spec": {"template": {"metadata": {"annotations": annotations}, **({"spec": pod} if pod else {})}}}
+
+
+def _pod(changed: Mapping[str, dict[str, Any]], among: Mapping[str, Container]) -> dict[str, list[dict[str, Any]]]:
+    order = {name: place for place, name in enumerate(among)}
+    pod: dict[str, list[dict[str, Any]]] = {}
+    for name in sorted(changed, key=lambda name: order.get(name, len(order))):
+        pod.setdefault(container_list(among, name), []).append(changed[name])
+    return pod
+
+
+def container_list(among: Mapping[str, Container], name: str) -> str:
+    """Return the list of the pod template that holds a container."""
+    return "initContainers" if name in among and among[name].init else "containers"
 
 
 def workload_problem(deployment: ModelDeployment, workload: Workload | None) -> Problem | None:
@@ -228,21 +269,21 @@ def conflicts(workload: Workload, bindings: Iterable[Binding]) -> tuple[tuple[Bi
         (binding, manager)
         for binding in bindings
         for manager, fields in workload.owners
-        if manager != FIELD_MANAGER and _owns(fields, binding)
+        if manager != FIELD_MANAGER and _owns(fields, _field_path(binding, workload.containers))
     )
 
 
-def _owns(fields: Mapping[str, Any], binding: Binding) -> bool:
+def _owns(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
     node: Any = fields
-    for step in ("f:spec", "f:template", *_field_path(binding)):
+    for step in ("f:spec", "f:template", *path):
         node = node.get(step) if isinstance(node, Mapping) else None
     return node is not None
 
 
-def _field_path(binding: Binding) -> tuple[str, ...]:
+def _field_path(binding: Binding, among: Mapping[str, Container]) -> tuple[str, ...]:
     if isinstance(binding, AnnotationBinding):
         return "f:metadata", "f:annotations", f"f:{binding.name}"
-    container = f'k:{{"name":"{binding.container}"}}'
+    container = "f:spec", f"f:{container_list(among, binding.container)}", f'k:{{"name":"{binding.container}"}}'
     if isinstance(binding, ImageBinding):
-        return "f:spec", "f:containers", container, "f:image"
-    return "f:spec", "f:containers", container, "f:env", f'k:{{"name":"{binding.name}"}}', "f:value"
+        return *container, "f:image"
+    return *container, "f:env", f'k:{{"name":"{binding.name}"}}', "f:value"

@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 
 from lastgood.api.deployment import AnnotationBinding, EnvBinding, HttpSource, ImageBinding, ModelDeployment
 from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
+from lastgood.api.evidence import Capture, Finding, PassedOver, Scan
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition
-from lastgood.api.names import Digest, Outcome, RecordName, SnapshotName
+from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
 from lastgood.api.rollback import Candidate, CheckReport, FiredTrigger, ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
 from lastgood.api.snapshot import (
     ModelSnapshot,
-    PvcSource,
     QuarantineMark,
     SnapshotStatus,
-    StoreSource,
     Verification,
 )
+from lastgood.api.sources import PvcSource, StoreSource
 from lastgood.core.workload import Workload
 from lastgood.errors import InvalidSpecError
 from tests.unit.api.test_fields import json
@@ -180,7 +181,7 @@ def test_snapshot_is_read_whole() -> None:
         ("spec.digest", DIGEST.upper(), "spec.digest: must be sha256:"),
         ("spec.digest", f"{DIGEST}\n", "spec.digest: must be"),
         ("spec.digest", None, "spec.digest: must be a string"),
-        ("spec.source", {}, "spec.source: must have exactly one of store and pvc"),
+        ("spec.source", {}, "spec.source: must have exactly one of store, pvc, s3, oci and http"),
         ("spec.source", {"store": {"path": "a"}, "pvc": {"path": "a"}}, "spec.source: must have exactly one of"),
         ("spec.source", {"pvc": {"path": "a"}}, "spec.source.pvc.claimName: must be a string"),
         ("spec.trainedAt", "in spring", "spec.trainedAt: must be an RFC 3339 time"),
@@ -268,13 +269,50 @@ RECORD_STATUS = RollbackStatus(
     message="m",
     conditions=CONDITIONS,
 )
+FACT = SignatureFact(
+    method=Method.CERTIFICATE,
+    key_id="a" * 64,
+    root_id="b" * 64,
+    identity="https://ci.example/release",
+    not_before=NOW,
+    not_after=NOW,
+    claims=Claims(model="digits", version="2", trained_at=NOW, data_cutoff=NOW, signed_at=NOW),
+    left_out=(".git/config",),
+)
 SNAPSHOT_STATUS = SnapshotStatus(
     digest=DIGEST,
+    signatures=Examined(
+        time=NOW,
+        digest=DIGEST,
+        anchors=DIGEST,
+        facts=(FACT, SignatureFact(method=Method.KEY, key_id="c" * 64)),
+        problems=(
+            SignatureProblem(source="spec.signatures[1]", reason=Reason.SIGNATURE_INVALID, message="1.bin differs"),
+        ),
+    ),
+    scan=Scan(
+        time=NOW,
+        digest=DIGEST,
+        verdict="Finding",
+        formats=("pickle", "json"),
+        findings=(Finding(severity=Severity.HIGH, rule="pickle-import", file="a.pkl", evidence="os.system"),),
+    ),
+    capture=Capture(reason="Captured", time=NOW, path="ab/cd", claim="store", message="m", bytes_done=5, size_bytes=5),
     size_bytes=5,
     file_count=2,
     first_seen=NOW,
     verification=Verification(
-        reason="Verified", message="m", time=NOW, next_time=NOW, seconds=0.5, bytes_per_second=9, findings=("f",)
+        reason="Verified",
+        message="m",
+        time=NOW,
+        next_time=NOW,
+        seconds=0.5,
+        bytes_per_second=9,
+        findings=("f",),
+        verified_at=NOW,
+        blake3="ab" * 32,
+        copy="mirrors[1]",
+        passed_over=(PassedOver(copy="source", reason="DigestMismatch", message="m"),),
     ),
     quarantine=QuarantineMark(scope="All", by="ann", reason="x", incident="INC-1", since=NOW),
     handled={"quarantine.1": "quarantined"},
@@ -375,3 +413,28 @@ def test_spec_of_any_shape_is_read_or_refused(spec: Any) -> None:
     for kind in (ModelDeployment, ModelSnapshot):
         with pytest.raises(InvalidSpecError):
             kind.from_body({"metadata": META, "spec": spec})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("version", "$(LASTGOOD_CREDENTIALS_TOKEN)", id="a secret variable as a version"),
+        pytest.param("source", {"store": {"path": "digits/$(VARIANT)"}}, id="a path that a pod reads otherwise"),
+        pytest.param("source", {"store": {"path": "digits/$$(X)"}}, id="an escaped one"),
+        pytest.param("source", {"http": {"url": "https://evil.example/x?k=$(TOKEN)"}}, id="a secret sent elsewhere"),
+    ],
+)
+def test_variable_that_the_kubelet_would_expand_after_verification_is_refused(field: str, value: object) -> None:
+    spec = {"model": "digits", "version": "1", "source": {"store": {"path": "a"}}, "digest": f"sha256:{'a' * 64}"}
+    with pytest.raises(InvalidSpecError, match=r"must not hold \$\("):
+        ModelSnapshot.from_body({"metadata": {"namespace": "ml", "name": "x"}, "spec": {**spec, field: value}})
+
+
+@pytest.mark.parametrize("name", ["../../victim/secrets/models", "..", "pods?limit=0", "a%2fb", ""])
+def test_bundle_whose_config_map_is_a_path_into_the_api_is_refused(name: str) -> None:
+    spec = {"model": "digits", "version": "1", "source": {"store": {"path": "a"}}, "digest": f"sha256:{'a' * 64}"}
+    bundle = {"configMapKeyRef": {"name": name, "key": "model.sig"}}
+    with pytest.raises(InvalidSpecError, match=r"configMapKeyRef\.name"):
+        ModelSnapshot.from_body(
+            {"metadata": {"namespace": "ml", "name": "x"}, "spec": {**spec, "signatures": [bundle]}}
+        )

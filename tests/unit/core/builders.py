@@ -34,7 +34,8 @@ from lastgood.api.names import (
 )
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.signal import Verdict
-from lastgood.api.snapshot import ModelSnapshot, PvcSource, SnapshotStatus, Verification
+from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.api.sources import PvcSource
 from lastgood.core.state import Checked, Observed, Tally
 from lastgood.core.workload import Container, Rollout, Workload, render
 
@@ -84,6 +85,10 @@ def snapshot_status(number: int) -> SnapshotStatus:
         conditions={
             "Verified": condition(Type.VERIFIED, "True", Reason.VERIFIED, f"its digest is {digest(number)}", seen),
             "Quarantined": condition(Type.QUARANTINED, "False", Reason.NOT_QUARANTINED, "", seen),
+            "Restorable": condition(Type.RESTORABLE, "True", Reason.READ_WHOLE, "it was read whole from source", seen),
+            "Signed": condition(
+                Type.SIGNED, "Unknown", Reason.NO_TRUST_POLICY, "no trust policy says whose signatures count", seen
+            ),
             "Ready": condition(Type.READY, "True", Reason.VERIFIED, "", seen),
         },
         observed_generation=1,

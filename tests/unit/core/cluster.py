@@ -8,7 +8,7 @@ from typing import Any
 
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.meta import Meta
-from lastgood.api.names import Digest
+from lastgood.api.names import Digest, Reason
 from lastgood.api.rollback import ModelRollback
 from lastgood.api.signal import Sample, Verdict
 from lastgood.api.snapshot import ModelSnapshot
@@ -54,7 +54,8 @@ class Cluster:
     silent: bool = False
     switches: list[Written] = field(default_factory=list)
     made: Counter[tuple[str, tuple[str, str, bool]]] = field(default_factory=Counter)
-    reads: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    revoked: dict[Digest, str] = field(default_factory=dict)
+    reads: dict[str, tuple[datetime, Reason]] = field(default_factory=dict)
     edits: int = 0
     writes: int = 0
     starting: int = 0

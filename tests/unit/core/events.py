@@ -103,6 +103,11 @@ def lift(number: int) -> Event:
     return Event(f"lift v{number}", happen)
 
 
+def revoke(number: int) -> Event:
+    """An administrator revokes a digest in a trust policy."""
+    return Event(f"revoke v{number}", lambda simulation: simulation.revoked.update({builders.digest(number): "INC-8"}))
+
+
 def sicken(number: int) -> Event:
     """A version turns out to be bad."""
     return Event(f"sicken v{number}", lambda simulation: simulation.sick.add(builders.digest(number)))
@@ -325,6 +330,7 @@ people = st.one_of(
     st.builds(annotate_snapshot, numbers, texts),
     st.builds(quarantine, numbers),
     st.builds(lift, numbers),
+    st.builds(revoke, numbers),
     st.builds(desire, numbers),
     st.builds(lambda value: declare(f"suspend={value}", suspend=value), st.booleans()),
     st.builds(

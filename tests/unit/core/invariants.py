@@ -4,12 +4,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lastgood.api.deployment_status import Active
-from lastgood.api.names import RESUME, Outcome, Type
+from lastgood.api.names import RESUME, Outcome, Reason, Type
 from lastgood.api.rollback import ModelRollback, RollbackStatus
 from lastgood.api.signal import Verdict
 from lastgood.core.decide import decide
 from lastgood.core.requests import pending
-from lastgood.core.selection import quarantine_reason
+from lastgood.core.selection import quarantine_reason, verified_at
 from lastgood.core.state import FRESH, Observed, Switch
 from lastgood.core.workload import carries, workload_problem
 
@@ -48,14 +48,16 @@ def _intended(record: ModelRollback, active: Active) -> tuple[str, str] | None:
 
 
 def _proven(simulation: "Simulation", action: Switch, observed: Observed) -> bool:
-    at, good = simulation.reads.get(action.snapshot.name, (None, False))
-    if at is not None and good and simulation.now - at <= FRESH:
+    at, reason = simulation.reads.get(action.snapshot.name, (None, None))
+    if at is not None and reason == Reason.VERIFIED and simulation.now - at <= FRESH:
         return True
-    active, found = observed.deployment.status.active, action.snapshot.status.verification
-    refused = at is not None and not good
-    if active is None or not active.spec.get("emergency") or action.drift or refused:
+    active = observed.deployment.status.active
+    if active is None or not active.spec.get("emergency") or action.drift or reason == Reason.DIGEST_MISMATCH:
         return False
-    age = simulation.now - found.time if found and found.time else None
+    if reason == Reason.UNREADABLE and at is not None and active.since is not None and at >= active.since:
+        return False
+    last = verified_at(action.snapshot)
+    age = simulation.now - last if last else None
     return age is not None and age < observed.deployment.rollback.max_verification_age
 
 
@@ -104,7 +106,7 @@ def _once(simulation: "Simulation") -> None:
 def _not_quarantined(simulation: "Simulation", observed: Observed) -> None:
     """Check that a quarantined digest does not go on serving where something could be done about it."""
     status = simulation.deployment.status
-    if status.digest not in simulation.quarantine or observed.deployment.suspend:
+    if status.digest not in {*simulation.quarantine, *simulation.revoked} or observed.deployment.suspend:
         return
     if workload_problem(observed.deployment, observed.workload) or not status.last_known_good:
         return

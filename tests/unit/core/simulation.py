@@ -18,9 +18,11 @@ from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
 from lastgood.core.decide import decide, foreseen
 from lastgood.core.faults import speaks_of_what_serves, workload_sample
-from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
+from lastgood.core.observed_snapshot import ObservedSnapshot
+from lastgood.core.snapshot import decide_snapshot
 from lastgood.core.state import (
     Action,
+    CaptureSnapshot,
     Checked,
     CreateRecord,
     Decision,
@@ -35,6 +37,7 @@ from lastgood.core.state import (
     UpdateSnapshot,
     Verify,
 )
+from lastgood.core.trust import Trust
 from lastgood.core.workload import render, template
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.memory import Memory, tallied
@@ -83,6 +86,7 @@ class Simulation(Cluster):
             complete=self.complete,
             snapshots=tuple(known if self.complete else known[1::2]),
             quarantined=self._quarantined(),
+            trust=self._trust(),
             records=tuple(self.records.values()),
             checked=checked,
             verifying=verifying,
@@ -102,7 +106,12 @@ class Simulation(Cluster):
             checked=self.memory.checked(_key(snapshot)),
             complete=self.complete,
             quarantined=self._quarantined(),
+            trust=self._trust(),
         )
+
+    def _trust(self) -> tuple[Trust, ...]:
+        """The policies; an operator that has just started has read none of them."""
+        return (Trust(name="ModelTrustPolicy release", revoked_digests=self.revoked),) if self.complete else ()
 
     def _quarantined(self) -> dict[str, str]:
         known = self.quarantine.items()
@@ -194,6 +203,8 @@ class Simulation(Cluster):
                 self.writes += 1
             case UpdateSnapshot(snapshot=snapshot, status=status):
                 self._update_snapshot(snapshot, status)
+            case CaptureSnapshot():
+                raise AssertionError("nobody asks for a capture here")
             case _:
                 assert_never(action)
 
@@ -238,7 +249,7 @@ class Simulation(Cluster):
         reason = Reason.UNREADABLE if found is None else Reason.VERIFIED
         if found not in (None, snapshot.digest):
             reason = Reason.DIGEST_MISMATCH
-        self.reads[snapshot.name] = self.now, reason == Reason.VERIFIED
+        self.reads[snapshot.name] = self.now, reason
         done = Checked(
             uid=snapshot.meta.uid,
             digest=snapshot.digest,

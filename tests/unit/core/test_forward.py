@@ -10,7 +10,8 @@ from lastgood.api.deployment_status import Held, Left
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName
 from lastgood.api.rollback import FiredTrigger
-from lastgood.api.snapshot import PvcSource, QuarantineMark
+from lastgood.api.snapshot import QuarantineMark
+from lastgood.api.sources import PvcSource
 from lastgood.core.closing import is_bad_copy
 from lastgood.core.decide import decide
 from lastgood.core.drift import pause, reassert
@@ -18,6 +19,7 @@ from lastgood.core.forward import REFUSALS, continued, drifted, forward, release
 from lastgood.core.state import FRESH, CreateRecord, Drift, Observed, Step, Switch, UpdateDeployment, Verify
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
+    HISTORY,
     NOW,
     V2,
     V3,
@@ -30,6 +32,7 @@ from tests.unit.core.builders import (
     locked,
     name,
     record,
+    served,
     snapshot,
     spec,
     swapped,
@@ -71,6 +74,15 @@ def test_verified_switched_and_then_recorded() -> None:
 def test_verification_of_yesterday_lets_nothing_be_deployed() -> None:
     assert step_of(replace(WANTED, checked=checked(V4, at=NOW - 1.1 * FRESH))).action == Verify(snapshot=V4)
     assert step_of(replace(WANTED, checked=checked(V4, at=NOW - FRESH))).action == Switch(snapshot=V4)
+
+
+def test_bytes_swapped_after_a_look_are_not_deployed_again_on_the_strength_of_it() -> None:
+    """No pod would load them, it was left, and a person lets go of the hold within seconds: that look is too old."""
+    looked = ago(seconds=10)
+    left_after = having(WANTED, history=(*HISTORY, served(4, ago(seconds=9), ago(seconds=5), soaked=False)))
+    left_before = having(WANTED, history=(*HISTORY, served(4, ago(seconds=20), ago(seconds=15), soaked=False)))
+    assert step_of(replace(left_after, checked=checked(V4, at=looked))).action == Verify(snapshot=V4)
+    assert step_of(replace(left_before, checked=checked(V4, at=looked))).action == Switch(snapshot=V4)
 
 
 @pytest.mark.parametrize("reason", [Reason.DIGEST_MISMATCH, Reason.UNREADABLE])
@@ -135,7 +147,7 @@ def test_refused_with_a_sentence(observed: Observed, reason: Reason, words: str)
 
 
 def test_every_refusal_has_its_row() -> None:
-    assert len(REFUSALS) == 8
+    assert len(REFUSALS) == 10  # the two of the trust policies have theirs in test_trust_decisions.py
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from lastgood.api.deployment_status import Left
 from lastgood.api.names import Digest, Reason
-from lastgood.api.snapshot import ModelSnapshot, PvcSource, QuarantineMark
+from lastgood.api.snapshot import ModelSnapshot, QuarantineMark
+from lastgood.api.sources import PvcSource
 from lastgood.core.selection import Question, passed_over, select
 from lastgood.core.state import Observed
 from tests.unit.core.builders import (

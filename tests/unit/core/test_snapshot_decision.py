@@ -8,7 +8,8 @@ import pytest
 
 from lastgood.api.names import Reason
 from lastgood.api.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
-from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot, jittered
+from lastgood.core.observed_snapshot import ObservedSnapshot
+from lastgood.core.snapshot import decide_snapshot, jittered
 from lastgood.core.state import Checked, QuarantineDigest, Tell, UpdateSnapshot, Verify
 from tests.unit.core.builders import NOW, V2, ago, digest, unverified
 
@@ -80,6 +81,8 @@ def test_finished_verification_is_recorded_with_what_it_found() -> None:
     assert conditions(status) == {
         "Verified": ("True", Reason.VERIFIED),
         "Quarantined": ("False", Reason.NOT_QUARANTINED),
+        "Restorable": ("True", Reason.READ_WHOLE),
+        "Signed": ("Unknown", Reason.NO_TRUST_POLICY),
         "Ready": ("True", Reason.VERIFIED),
     }
     assert status.verification is not None

@@ -8,7 +8,8 @@ import pytest
 from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding
 from lastgood.api.meta import Meta
 from lastgood.api.names import DIGEST_STAMP, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
-from lastgood.api.snapshot import ModelSnapshot, StoreSource
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import StoreSource
 from lastgood.core.workload import (
     Container,
     Rollout,
@@ -122,6 +123,53 @@ def test_template_of_annotations_alone_names_no_container() -> None:
     assert template(bound, V2, stamp=False) == {
         "spec": {"template": {"metadata": {"annotations": {"team/model": "2"}}}}
     }
+
+
+PROVING = (
+    EnvBinding(container="verify", name="MODEL_DIGEST", value="$(digest)"),
+    EnvBinding(container="server", name="MODEL_PATH", value="/models/$(path)"),
+    EnvBinding(container="fetch", name="MODEL_URI", value="$(uri)"),
+)
+POD = {
+    "initContainers": [{"name": "fetch", "image": "lastgood"}, {"name": "verify", "image": "lastgood"}],
+    "containers": [{"name": "server", "image": "registry/server:3"}],
+}
+
+
+def test_init_containers_are_bound_where_they_are_and_keep_their_order() -> None:
+    there = Workload.from_body({"spec": {"template": {"spec": POD}}})
+    assert template(render(PROVING, V2) or (), V2, among=there.containers, stamp=False)["spec"]["template"]["spec"] == {
+        "initContainers": [
+            {"name": "fetch", "env": [{"name": "MODEL_URI", "value": "pvc://models/digits/2"}]},
+            {"name": "verify", "env": [{"name": "MODEL_DIGEST", "value": str(digest(2))}]},
+        ],
+        "containers": [{"name": "server", "env": [{"name": "MODEL_PATH", "value": "/models/digits/2"}]}],
+    }
+
+
+def test_what_is_written_to_init_containers_is_carried() -> None:
+    there = Workload.from_body({"spec": {"template": {"spec": POD}}})
+    assert not carries(there, PROVING, V2)
+    written = Workload.from_body(template(render(PROVING, V2) or (), V2, among=there.containers) | {"metadata": {}})
+    assert carries(written, PROVING, V2)
+    assert not carries(written, PROVING, V3)
+
+
+def test_init_container_that_is_missing_is_named_with_those_that_are_there() -> None:
+    there = workload(containers=Workload.from_body({"spec": {"template": {"spec": POD}}}).containers)
+    missing = (EnvBinding(container="check", name="MODEL_DIGEST", value="$(digest)"),)
+    assert workload_problem(deployment(bindings=PROVING), there) is None
+    assert workload_problem(deployment(bindings=missing), there) == (
+        Reason.CONTAINER_NOT_FOUND,
+        "spec.bindings: there is no container 'check' (there are: fetch, server, verify)",
+    )
+
+
+def test_who_owns_a_variable_of_an_init_container_is_found() -> None:
+    there = workload(containers=Workload.from_body({"spec": {"template": {"spec": POD}}}).containers)
+    path = ("f:spec", "f:initContainers", 'k:{"name":"verify"}', "f:env", 'k:{"name":"MODEL_DIGEST"}', "f:value")
+    found = conflicts(replace(there, owners=(owning("argocd", *path),)), PROVING)
+    assert list(found) == [(PROVING[0], "argocd")]
 
 
 def test_what_is_written_is_carried() -> None:

@@ -1,0 +1,91 @@
+"""What a ModelSnapshot's conditions say: facts, policies and the time in one place."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from lastgood.api.evidence import FINDING, LOOKED
+from lastgood.api.meta import Condition, merge_conditions, truth
+from lastgood.api.names import Reason, Type
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.core.trusted import Policies, distrust, evidence_of, revoked, signed
+
+_VERIFIED = {Reason.VERIFIED: True, Reason.DIGEST_MISMATCH: False}
+Row = tuple[Type, bool | None, Reason | str, str]
+
+
+def standing(snapshot: ModelSnapshot, policies: Policies, now: datetime, *, complete: bool) -> dict[str, Condition]:
+    """Return the conditions that follow from the facts in a snapshot's status.
+
+    While the policies have not been read whole, what they said before stays, and nothing becomes ready.
+    """
+    generation = snapshot.meta.generation
+    conditions = [
+        Condition(type=type_, status=truth(value), reason=str(reason), message=message, generation=generation)
+        for type_, value, reason, message in _rows(snapshot, policies, now, complete=complete)
+    ]
+    return merge_conditions(snapshot.status.conditions, conditions, now)
+
+
+def _rows(snapshot: ModelSnapshot, policies: Policies, now: datetime, *, complete: bool) -> Iterator[Row]:
+    verified, quarantined = _verified(snapshot), _quarantined(snapshot, policies)
+    yield verified
+    yield quarantined
+    yield _restorable(snapshot)
+    if complete:
+        judged = signed(policies, snapshot, evidence_of(snapshot), now)
+        yield Type.SIGNED, judged.signed, judged.reason, judged.message
+    if snapshot.status.scan:
+        yield _scanned(snapshot)
+    if quarantined[1]:
+        yield Type.READY, False, quarantined[2], ""
+    elif not verified[1]:
+        yield Type.READY, verified[1], verified[2], ""
+    elif complete:
+        yield _ready(snapshot, policies, now)
+    elif Type.READY not in snapshot.status.conditions:
+        yield Type.READY, None, Reason.WAITING, "the trust policies have not been read yet"
+
+
+def _ready(snapshot: ModelSnapshot, policies: Policies, now: datetime) -> Row:
+    problem = distrust(policies, snapshot, evidence_of(snapshot), now)
+    return (Type.READY, False, *problem) if problem else (Type.READY, True, Reason.VERIFIED, "")
+
+
+def _verified(snapshot: ModelSnapshot) -> Row:
+    found = snapshot.status.verification
+    if found is None:
+        return Type.VERIFIED, None, Reason.PENDING, "it has not been verified yet"
+    reason = Reason(found.reason) if found.reason in set(Reason) else Reason.PENDING
+    message = f"its digest is {snapshot.digest}" if reason == Reason.VERIFIED else found.message
+    return Type.VERIFIED, _VERIFIED.get(reason), reason, message
+
+
+def _quarantined(snapshot: ModelSnapshot, policies: Policies) -> Row:
+    mark = snapshot.status.quarantine
+    if mark is None:
+        return Type.QUARANTINED, False, Reason.NOT_QUARANTINED, ""
+    by_policy = mark.scope != "Snapshot" and mark.reason == revoked(policies, snapshot.digest)
+    return Type.QUARANTINED, True, Reason.DIGEST_REVOKED if by_policy else Reason.QUARANTINED, mark.told
+
+
+def _restorable(snapshot: ModelSnapshot) -> Row:
+    """Every verification reads all of it, and so is a restore drill."""
+    found = snapshot.status.verification
+    if found is None:
+        return Type.RESTORABLE, None, Reason.PENDING, "it has not been read yet"
+    if found.reason == Reason.VERIFIED:
+        return Type.RESTORABLE, True, Reason.READ_WHOLE, f"it was read whole from {found.copy or 'source'}"
+    reason = Reason(found.reason) if found.reason in set(Reason) else Reason.PENDING
+    return Type.RESTORABLE, False, reason, "no copy could be read whole and found good"
+
+
+def _scanned(snapshot: ModelSnapshot) -> Row:
+    """It says that scanners looked, and whether they found something; never that a model is clean of backdoors."""
+    scan = snapshot.status.scan
+    if scan is None or scan.digest != snapshot.digest or scan.verdict not in LOOKED:
+        return Type.SCANNED, None, Reason.NOT_SCANNED, "it could not be scanned"
+    first = scan.findings[0] if scan.findings else None
+    told = f"{first.rule} ({first.severity}) in {first.file[:128]}" if first else "nothing listed"
+    if scan.verdict == FINDING:
+        return Type.SCANNED, False, Reason.SCAN_FINDING, told
+    return Type.SCANNED, True, Reason.SCANNED, told if first else "no scanner found anything"

@@ -1,0 +1,473 @@
+"""What trust policies change: who is a candidate, what is deployed, what rolls back, and what is only told."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lastgood.api.evidence import Capture, Finding, Scan
+from lastgood.api.names import Reason, Severity
+from lastgood.api.signal import Verdict
+from lastgood.api.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
+from lastgood.api.snapshot import ModelSnapshot, PathBundle
+from lastgood.core.capture import asks_for_capture
+from lastgood.core.decide import decide
+from lastgood.core.forward import REFUSALS
+from lastgood.core.observed_snapshot import ObservedSnapshot
+from lastgood.core.selection import Question, passed_over, select
+from lastgood.core.snapshot import decide_snapshot
+from lastgood.core.state import (
+    REFUSED,
+    CaptureSnapshot,
+    CreateRecord,
+    Observed,
+    QuarantineDigest,
+    Switch,
+    Tell,
+    UpdateSnapshot,
+    Verify,
+)
+from lastgood.core.trust import Floor, Trust, TrustedKey, anchors_digest
+from tests.unit.core.builders import (
+    NOW,
+    V1,
+    V2,
+    V3,
+    ago,
+    checked,
+    declaring,
+    digest,
+    having,
+    name,
+    snapshot,
+    swapped,
+    tally,
+    unverified,
+    world,
+)
+
+KEY = "a" * 64
+POLICY = Trust(
+    name="ModelTrustPolicy release", models=("digits",), required=True, keys=(TrustedKey(name="alice", key_id=KEY),)
+)
+REVOKED_KEY = replace(POLICY, keys=(replace(POLICY.keys[0], revoked=ago(minutes=1)),))
+LEAVING = Question(leaving=name(3), leaving_digest=digest(3))
+DAY = timedelta(days=1)
+
+
+def fact(of: ModelSnapshot, **claims: Any) -> SignatureFact:
+    said = Claims(model=of.model, version=of.version, trained_at=of.trained_at, data_cutoff=of.data_cutoff)
+    return SignatureFact(method=Method.KEY, key_id=KEY, claims=replace(said, **claims))
+
+
+def examined(of: ModelSnapshot, *facts: SignatureFact) -> Examined:
+    return Examined(time=ago(hours=1), digest=of.digest, anchors=anchors_digest([POLICY]), facts=facts or (fact(of),))
+
+
+def signed(number: int, *facts: SignatureFact, **changes: Any) -> ModelSnapshot:
+    """Return a snapshot with a signature of Alice's over its bytes."""
+    good = snapshot(number, signatures=(PathBundle(path="model.sig"),), **changes)
+    return replace(good, status=replace(good.status, signatures=examined(good, *facts)))
+
+
+def trusting(*policies: Trust, **changes: Any) -> Observed:
+    """Return the good world under policies, all its snapshots signed."""
+    return replace(
+        world(snapshots=tuple(signed(number) for number in range(4)), trust=policies or (POLICY,)), **changes
+    )
+
+
+def why(observed: Observed, number: int = 2, question: Question = LEAVING) -> Reason | None:
+    of = observed.snapshot(name(number))
+    assert of is not None
+    found = passed_over(observed, question, of)
+    return found[0] if found else None
+
+
+def test_signed_snapshot_is_a_candidate() -> None:
+    assert select(trusting(), LEAVING)[0] == signed(2)
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason"),
+    [
+        pytest.param(trusting(REVOKED_KEY), Reason.KEY_REVOKED, id="its key was revoked"),
+        pytest.param(swapped(trusting(), V2), Reason.SIGNATURE_MISSING, id="its signature was stripped"),
+        pytest.param(
+            swapped(trusting(), signed(2, fact(V2, model="fraud"))),
+            Reason.CLAIMS_MISMATCH,
+            id="claims of another model",
+        ),
+        pytest.param(
+            swapped(
+                trusting(), replace(signed(2), digest=V2.digest, status=replace(V2.status, signatures=examined(V1)))
+            ),
+            Reason.NOT_EXAMINED,
+            id="facts about other bytes",
+        ),
+        pytest.param(
+            trusting(POLICY, replace(REVOKED_KEY, name="second")), Reason.KEY_REVOKED, id="all policies count"
+        ),
+        pytest.param(
+            trusting(replace(POLICY, problem="keys[0]: x")), Reason.POLICY_INVALID, id="policy made unreadable"
+        ),
+        pytest.param(
+            trusting(replace(POLICY, required=False, revoked_digests={digest(2): "INC-1"})),
+            Reason.DIGEST_REVOKED,
+            id="its digest is revoked",
+        ),
+        pytest.param(
+            trusting(replace(POLICY, models=("other",), revoked_digests={digest(2): ""})),
+            Reason.DIGEST_REVOKED,
+            id="its digest is revoked for another model",
+        ),
+        pytest.param(trusting(Trust(name="p", scanned=True)), Reason.NOT_SCANNED, id="no scan"),
+        pytest.param(
+            trusting(Trust(name="p", formats=frozenset({"json"}))), Reason.NOT_SCANNED, id="formats not known"
+        ),
+    ],
+)
+def test_emergency_that_names_it_does_not_get_it_either(observed: Observed, reason: Reason) -> None:
+    assert why(observed) == reason
+    assert why(observed, question=replace(LEAVING, emergency=True, to=name(2))) == reason
+
+
+def test_policy_for_another_model_does_not_count() -> None:
+    assert why(replace(world(), trust=(replace(POLICY, models=("fraud",)),))) is None
+
+
+def test_policy_that_only_knows_signers_refuses_nothing() -> None:
+    assert why(replace(world(), trust=(replace(POLICY, required=False),))) is None
+
+
+def test_policy_that_was_deleted_and_not_read_again_lets_nothing_pass() -> None:
+    observed = trusting(REVOKED_KEY, complete=False)
+    fired = replace(observed, tallies={"accuracy": tally(Verdict.BREACHED)})
+    assert not isinstance(decide(fired).action, CreateRecord | Switch)
+
+
+# Scans and formats
+
+
+def scanned(**changes: Any) -> Observed:
+    scan = replace(Scan(time=NOW, digest=V2.digest, verdict="NoFinding", formats=("safetensors",)), **changes)
+    policy = Trust(name="p", scanned=True, formats=frozenset({"safetensors"}), fail_on=Severity.HIGH)
+    return replace(swapped(world(), replace(V2, status=replace(V2.status, scan=scan))), trust=(policy,))
+
+
+FOUND = Finding(severity=Severity.HIGH, rule="pickle-import", file="a.pkl", evidence="os.system")
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason"),
+    [
+        pytest.param(scanned(), None, id="clean"),
+        pytest.param(scanned(verdict="Finding", findings=(FOUND,)), Reason.SCAN_FINDING, id="grave finding"),
+        pytest.param(
+            scanned(verdict="Finding", findings=(replace(FOUND, severity=Severity.LOW),)), None, id="small finding"
+        ),
+        pytest.param(scanned(verdict="Finding"), Reason.SCAN_FINDING, id="finding without particulars"),
+        pytest.param(scanned(verdict="Unreadable"), Reason.NOT_SCANNED, id="could not be scanned"),
+        pytest.param(scanned(verdict="all is well"), Reason.NOT_SCANNED, id="a word that nobody knows"),
+        pytest.param(scanned(digest=V1.digest), Reason.NOT_SCANNED, id="scan of other bytes"),
+        pytest.param(scanned(formats=("safetensors", "pickle")), Reason.FORMAT_REFUSED, id="pickle among tensors"),
+        pytest.param(scanned(formats=()), Reason.FORMAT_REFUSED, id="no format known"),
+    ],
+)
+def test_scan_decides(observed: Observed, reason: Reason | None) -> None:
+    assert why(observed) == reason
+
+
+# Dates
+
+
+OLD, CUT = ago(days=300), ago(days=100)
+BEFORE = replace(LEAVING, before=CUT)
+
+
+def test_back_dated_manifest_is_no_candidate_where_signatures_are_required() -> None:
+    dated = replace(V2, data_cutoff=OLD)
+    assert why(swapped(world(), dated), question=BEFORE) is None
+    unsigned_date = signed(2, fact(V2), data_cutoff=OLD)
+    assert why(swapped(trusting(), unsigned_date), question=BEFORE) == Reason.DATE_NOT_SIGNED
+    assert why(swapped(trusting(), signed(2, fact(dated), data_cutoff=OLD)), question=BEFORE) is None
+    lying = signed(2, fact(V2, data_cutoff=ago(days=1)), data_cutoff=OLD)
+    assert why(swapped(trusting(), lying), question=BEFORE) == Reason.CLAIMS_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("date", "reason"), [(OLD, Reason.BELOW_FLOOR), (CUT, None), (ago(days=1), None), (None, Reason.BELOW_FLOOR)]
+)
+def test_nothing_below_the_floor_is_gone_back_to(date: datetime | None, reason: Reason | None) -> None:
+    policy = Trust(name="p", floor=Floor(data_cutoff=CUT))
+    observed = replace(swapped(world(), replace(V2, data_cutoff=date, trained_at=NOW)), trust=(policy,))
+    assert why(observed) == reason
+    assert why(observed, question=replace(LEAVING, emergency=True)) == reason
+
+
+def test_unsigned_date_does_not_lift_above_the_floor() -> None:
+    policy = replace(POLICY, floor=Floor(trained_at=CUT))
+    observed = swapped(trusting(policy), signed(2, replace(fact(V2), claims=None), trained_at=ago(days=1)))
+    assert why(observed) == Reason.BELOW_FLOOR
+
+
+# What serves
+
+
+def test_revoked_key_on_what_serves_is_told_and_does_not_roll_back() -> None:
+    decision = decide(trusting(REVOKED_KEY))
+    assert (decision.reason, decision.tell) == (Reason.KEY_REVOKED, Tell.WARNING)
+    assert not isinstance(decision.action, CreateRecord | Switch)
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_revoked_digest_that_serves_rolls_back(suspend: bool) -> None:  # noqa: FBT001 - a column of the table
+    observed = declaring(trusting(replace(POLICY, revoked_digests={digest(3): "INC-1"})), suspend=suspend)
+    action = decide(observed).action
+    assert isinstance(action, CreateRecord)
+    assert action.spec.trigger is not None
+    assert action.spec.trigger.condition == Reason.DIGEST_REVOKED
+
+
+def forward_of(observed: Observed) -> Observed:
+    """Return a world in which v2 is desired and verified just now."""
+    now = {name(2): replace(checked(V2)[name(2)], examined=examined(V2))}
+    return replace(declaring(having(observed, triggers=()), snapshot=name(2)), checked=now)
+
+
+def test_signed_snapshot_is_deployed() -> None:
+    assert decide(forward_of(trusting())).action == Switch(snapshot=signed(2))
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        pytest.param(trusting(REVOKED_KEY), id="key revoked"),
+        pytest.param(trusting(replace(POLICY, revoked_digests={digest(2): ""})), id="digest revoked"),
+        pytest.param(trusting(replace(POLICY, floor=Floor(trained_at=NOW))), id="reverted in Git to below the floor"),
+        pytest.param(swapped(trusting(), V2), id="unsigned"),
+    ],
+)
+def test_what_is_not_trusted_is_not_deployed(observed: Observed) -> None:
+    assert not isinstance(decide(forward_of(observed)).action, Switch)
+    assert len(REFUSALS) == 10
+
+
+def test_signature_taken_away_just_now_outranks_the_status() -> None:
+    observed = trusting(checked=checked(V2))  # verified at this moment, and nobody found a signature
+    assert why(observed) == Reason.NOT_EXAMINED
+    assert not isinstance(decide(replace(forward_of(trusting()), checked=checked(V2))).action, Switch)
+
+
+# Emergencies and reading
+
+
+def unread(at: datetime | None) -> ModelSnapshot:
+    of = unverified(2, Reason.UNREADABLE, "the Job did not start")
+    assert of.status.verification is not None
+    return replace(of, status=replace(of.status, verification=replace(of.status.verification, verified_at=at)))
+
+
+def changed(at: datetime | None) -> ModelSnapshot:
+    """Return what was found changed, and of which somebody wrote that it had been good."""
+    of = unverified(2, Reason.DIGEST_MISMATCH, "1.bin is changed")
+    assert of.status.verification is not None
+    return replace(of, status=replace(of.status, verification=replace(of.status.verification, verified_at=at)))
+
+
+EMERGENCY = replace(LEAVING, emergency=True)
+
+
+@pytest.mark.parametrize(
+    ("of", "question", "reason"),
+    [
+        pytest.param(unread(ago(hours=1)), EMERGENCY, None, id="verified an hour ago, and the Job does not start"),
+        pytest.param(unread(ago(hours=1)), LEAVING, Reason.UNREADABLE, id="but only in an emergency"),
+        pytest.param(unread(ago(hours=25)), EMERGENCY, Reason.UNREADABLE, id="not if that is long ago"),
+        pytest.param(unread(NOW + DAY), EMERGENCY, Reason.UNREADABLE, id="not if the time lies ahead"),
+        pytest.param(unread(None), EMERGENCY, Reason.UNREADABLE, id="not if it never was"),
+        pytest.param(
+            unverified(2, Reason.DIGEST_MISMATCH), EMERGENCY, Reason.DIGEST_MISMATCH, id="never after a mismatch"
+        ),
+        pytest.param(changed(ago(hours=1)), EMERGENCY, Reason.DIGEST_MISMATCH, id="whatever else the status says"),
+    ],
+)
+def test_emergency_takes_what_was_good_recently(of: ModelSnapshot, question: Question, reason: Reason | None) -> None:
+    assert why(swapped(world(), of), question=question) == reason
+
+
+def test_mismatch_that_the_status_does_not_know_yet_counts() -> None:
+    stale = checked(V2, Reason.DIGEST_MISMATCH, ago(minutes=5))
+    assert why(replace(swapped(world(), unread(ago(hours=1))), checked=stale), question=EMERGENCY) == Reason.UNREADABLE
+
+
+# The snapshot itself
+
+
+def seen(of: ModelSnapshot, *policies: Trust, **changes: Any) -> ObservedSnapshot:
+    return replace(ObservedSnapshot(now=NOW, snapshot=of, interval=DAY, trust=policies), **changes)
+
+
+def settled(of: ModelSnapshot, *policies: Trust, **changes: Any) -> ModelSnapshot:
+    """Return a snapshot after all that there is to write about it was written."""
+    for _ in range(5):
+        action = decide_snapshot(seen(of, *policies, **changes)).action
+        if not isinstance(action, UpdateSnapshot):
+            return of
+        of = replace(of, status=action.status)
+    raise AssertionError("it is written again and again")
+
+
+def condition(of: ModelSnapshot, type_: str) -> tuple[str, str]:
+    return of.status.conditions[type_].status, of.status.conditions[type_].reason
+
+
+def test_signed_says_who_signed() -> None:
+    of = settled(signed(2), POLICY)
+    assert condition(of, "Signed") == ("True", Reason.SIGNATURE_TRUSTED)
+    assert condition(of, "Ready") == ("True", Reason.VERIFIED)
+    assert "alice" in of.status.conditions["Signed"].message
+
+
+def test_revoked_key_acts_without_a_byte_being_read() -> None:
+    of = settled(signed(2), POLICY)
+    decision = decide_snapshot(seen(of, REVOKED_KEY))
+    assert isinstance(decision.action, UpdateSnapshot)
+    assert (decision.reason, decision.tell) == (Reason.KEY_REVOKED, Tell.WARNING)
+    after = settled(of, REVOKED_KEY)
+    assert condition(after, "Ready") == ("False", Reason.KEY_REVOKED)
+    assert decide_snapshot(seen(after, REVOKED_KEY)).action is None
+
+
+def test_revocation_to_come_is_looked_at_when_it_comes() -> None:
+    later = replace(POLICY, keys=(replace(POLICY.keys[0], revoked=NOW + timedelta(minutes=5)),))
+    assert decide_snapshot(seen(settled(signed(2), later), later)).requeue_after == 301.0
+
+
+def test_trust_regained_is_told_as_well() -> None:
+    decision = decide_snapshot(seen(settled(signed(2), REVOKED_KEY), POLICY))
+    assert (decision.reason, decision.tell) == (Reason.SIGNATURE_TRUSTED, Tell.INFO)
+
+
+def test_new_key_asks_for_a_fresh_look_and_not_twice_in_a_row() -> None:
+    more = replace(POLICY, keys=(*POLICY.keys, TrustedKey(name="bob", key_id="b" * 64)))
+    of = settled(signed(2), more)
+    assert decide_snapshot(seen(of, more)).action == Verify(snapshot=of)
+    assert of.status.verification is not None
+    just = replace(of, status=replace(of.status, verification=replace(of.status.verification, time=NOW)))
+    assert (decide_snapshot(seen(just, more)).action, decide_snapshot(seen(just, more)).requeue_after) == (None, 30.0)
+
+
+def test_bundle_applied_after_its_snapshot_is_found_soon_and_one_that_never_comes_costs_less_and_less() -> None:
+    missing = SignatureProblem(source="spec.signatures[0]", reason=Reason.SIGNATURE_MISSING, message="no ConfigMap")
+    good = signed(2)
+    assert good.status.verification is not None
+    assert good.status.signatures is not None
+
+    def waits(first: datetime) -> float | None:
+        status = replace(
+            good.status,
+            first_seen=first,
+            verification=replace(good.status.verification, time=NOW, next_time=NOW + timedelta(days=1)),  # type: ignore[type-var]  # not None, see above
+            signatures=replace(good.status.signatures, facts=(), problems=(missing,)),  # type: ignore[type-var]  # the same
+        )
+        return decide_snapshot(seen(settled(replace(good, status=status), POLICY), POLICY)).requeue_after
+
+    assert waits(NOW) == 30.0
+    assert waits(NOW - timedelta(minutes=10)) == 300.0
+
+
+def test_half_a_list_of_policies_takes_and_gives_no_trust() -> None:
+    refused = settled(signed(2), REVOKED_KEY)
+    assert settled(refused, complete=False) == refused
+    fresh = replace(signed(2), status=replace(signed(2).status, conditions={}))
+    assert condition(settled(fresh, complete=False), "Ready") == ("Unknown", Reason.WAITING)
+
+
+def test_revoked_digest_marks_the_snapshot_until_it_is_revoked_no_more() -> None:
+    cluster = replace(POLICY, cluster=True, revoked_digests={digest(2): "INC-1"})
+    of = settled(signed(2), cluster)
+    assert condition(of, "Quarantined") == ("True", Reason.DIGEST_REVOKED)
+    assert of.status.quarantine is not None
+    assert of.status.quarantine.scope == "All"
+    assert settled(of, POLICY).status.quarantine is None
+
+
+def quarantining(of: ModelSnapshot) -> ModelSnapshot:
+    return replace(of, meta=replace(of.meta, annotations={"lastgood.dev/quarantine": "INC-1: backdoor"}))
+
+
+def test_refused_quarantine_does_not_keep_a_snapshot_from_being_verified() -> None:
+    of, refused = quarantining(V2), {V2.digest: NOW}
+    assert isinstance(decide_snapshot(seen(of)).action, QuarantineDigest)
+    marked = settled(of, refused=refused)
+    assert marked.status.quarantine is not None
+    assert marked.status.quarantine.scope == "Snapshot"
+    assert decide_snapshot(seen(marked, refused=refused)).requeue_after == REFUSED.total_seconds()
+    due = replace(
+        marked,
+        status=replace(marked.status, verification=replace(V2.status.verification, next_time=NOW)),  # type: ignore[type-var]  # it is there
+    )
+    assert decide_snapshot(seen(due, refused=refused)).action == Verify(snapshot=due)
+    again = {V2.digest: NOW - REFUSED - timedelta(seconds=1)}
+    assert isinstance(decide_snapshot(seen(marked, refused=again)).action, QuarantineDigest)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"), [(Reason.VERIFIED, NOW), (Reason.UNREADABLE, ago(hours=2)), (Reason.DIGEST_MISMATCH, None)]
+)
+def test_last_success_is_remembered_until_a_mismatch(reason: Reason, kept: datetime | None) -> None:
+    assert V2.status.verification is not None
+    before = replace(
+        V2, status=replace(V2.status, verification=replace(V2.status.verification, verified_at=ago(hours=2)))
+    )
+    action = decide_snapshot(seen(before, checked=checked(V2, reason)[name(2)])).action
+    assert isinstance(action, UpdateSnapshot)
+    assert action.status.verification is not None
+    assert action.status.verification.verified_at == kept
+
+
+# Captures
+
+
+def test_capture_is_made_once_of_what_is_good() -> None:
+    of = settled(replace(V2, capture=True))
+    assert decide_snapshot(seen(of)).action == CaptureSnapshot(snapshot=of)
+    assert decide_snapshot(seen(of, capturing=True)).action is None
+    done = Capture(reason=Reason.CAPTURED, time=NOW, path=V2.captured_path)
+    kept = settled(of, captured=done)
+    assert kept.status.capture == done
+    assert decide_snapshot(seen(kept)).action is None
+
+
+def test_what_is_not_trusted_is_not_captured() -> None:
+    of = replace(signed(2), capture=True)
+    assert not isinstance(decide_snapshot(seen(settled(of, REVOKED_KEY), REVOKED_KEY)).action, CaptureSnapshot)
+
+
+def test_what_is_not_verified_is_not_captured() -> None:
+    of = settled(replace(unverified(2, Reason.DIGEST_MISMATCH), capture=True))
+    assert not isinstance(decide_snapshot(seen(of)).action, CaptureSnapshot)
+
+
+def test_capture_that_is_said_to_be_elsewhere_is_made_again() -> None:
+    forged = Capture(reason=Reason.CAPTURED, time=NOW, path="../evil")
+    of = settled(replace(V2, capture=True, status=replace(V2.status, capture=forged)))
+    assert decide_snapshot(seen(of)).action == CaptureSnapshot(snapshot=of)
+
+
+def test_failed_capture_waits_before_the_next_try() -> None:
+    failed = Capture(reason=Reason.CAPTURE_FAILED, time=NOW, message="disk full")
+    of = settled(replace(V2, capture=True), captured=failed)
+    decision = decide_snapshot(seen(of))
+    assert (decision.action, decision.requeue_after) == (None, 300.0)
+
+
+def test_deployment_asks_for_a_capture_of_what_soaked_there() -> None:
+    deployment = world().deployment
+    asking = replace(deployment, rollback=replace(deployment.rollback, capture_soaked=True))
+    assert asks_for_capture(asking, V2)
+    assert not asks_for_capture(asking, V3)  # it has not soaked
+    assert not asks_for_capture(deployment, V2)
+    assert not asks_for_capture(asking, replace(V2, meta=replace(V2.meta, uid="another")))
