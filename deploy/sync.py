@@ -71,8 +71,8 @@ def base_crd(name: str, text: str) -> str:
 
 def cluster_wide(helm: str) -> list[Manifest]:
     """Return what it takes besides deploy/base to watch every namespace."""
-    manifests = rendered(helm, "--set", "watch.all=true", "--set", "rbac.userRoles=false")
-    return [manifest for manifest in manifests if manifest["kind"].startswith("Cluster")]
+    manifests, base = rendered(helm, "--set", "watch.all=true", "--set", "rbac.userRoles=false"), rendered(helm)
+    return [manifest for manifest in manifests if manifest["kind"].startswith("Cluster") and manifest not in base]
 
 
 def dump(manifests: list[Manifest]) -> str:

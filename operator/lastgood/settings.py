@@ -24,11 +24,18 @@ NAMES: Final[dict[str, str]] = {
     "liveness": "LASTGOOD_LIVENESS",
     "allow_loopback": "LASTGOOD_ALLOW_LOOPBACK",
     "lease_seconds": "LASTGOOD_LEASE_SECONDS",
+    "verify_rate": "LASTGOOD_VERIFY_BYTES_PER_SECOND",
+    "scratch": "LASTGOOD_SCRATCH",
+    "scratch_bytes": "LASTGOOD_SCRATCH_BYTES",
+    "capture_claim": "LASTGOOD_CAPTURE_CLAIM",
 }
 
 ALL_NAMESPACES: Final = "*"
 LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|s|m|h))+")
+CLAIM: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,53}[a-z0-9])?")
+RATE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi)?")
+BYTES: Final = {None: 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 PULL_POLICIES: Final = ("IfNotPresent", "Always", "Never")
 DAY: Final = 86400.0
@@ -55,6 +62,10 @@ class Settings:
     liveness: tuple[str, int] | None = ("0.0.0.0", 8080)  # noqa: S104  # the kubelet asks from outside the pod
     allow_loopback: bool = False
     lease_seconds: float = 6.0
+    verify_rate: int = 256 * 2**20  # bytes a second for routine verification; 0 for no limit
+    capture_claim: str = ""  # in each namespace, what captures of claims are written to; empty: they are not possible
+    scratch: Path | None = None  # where remote checkpoints are put while scanners look into them; None: the system's
+    scratch_bytes: int = 0  # how much they may take together; 0 for no limit
 
     def watches(self, namespace: str) -> bool:
         """Tell whether the objects of a namespace are ours to look after."""
@@ -111,7 +122,7 @@ def _identity(text: str) -> str:
     return text
 
 
-def _store(text: str) -> Path:
+def _directory(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
         raise ValueError("must be an absolute path of a directory")
@@ -121,6 +132,12 @@ def _store(text: str) -> Path:
 def _image(text: str) -> str:
     if len(text) > LONGEST_IMAGE or any(char.isspace() for char in text):
         raise ValueError("must be an image reference without spaces")
+    return text
+
+
+def _claim(text: str) -> str:
+    if not CLAIM.fullmatch(text):
+        raise ValueError("must be the name of a PersistentVolumeClaim, of at most 55 characters")
     return text
 
 
@@ -165,16 +182,28 @@ def _lease_seconds(text: str) -> float:
     return seconds
 
 
+def _bytes(text: str) -> int:
+    """Return bytes: `64Mi`, `2Gi`, or a number; 0 for no limit."""
+    match = RATE.fullmatch(text)
+    if not match:
+        raise ValueError("must be bytes such as 256Mi, or 0 for no limit")
+    return int(match[1]) * BYTES[match[2]]
+
+
 MAY_BE_EMPTY: Final = frozenset({"liveness"})
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "namespaces": _namespaces,
     "operator_namespace": _label,
     "identity": _identity,
-    "store": _store,
+    "store": _directory,
     "image": _image,
     "pull_policy": _pull_policy,
     "reverify_interval": _interval,
     "liveness": _liveness,
     "allow_loopback": _bool,
     "lease_seconds": _lease_seconds,
+    "verify_rate": _bytes,
+    "scratch": _directory,
+    "scratch_bytes": _bytes,
+    "capture_claim": _claim,
 }

@@ -35,10 +35,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* What the operator may do where models live: exactly what it does, and nothing to secrets. */}}
+{{/* What the operator may do where models live: exactly what it does, and only the secrets that are named. */}}
 {{- define "lastgood.watchRules" -}}
 - apiGroups: [lastgood.dev]
   resources: [modelsnapshots, modeldeployments, modelrollbacks]
+  verbs: [get, list, watch]
+- apiGroups: [lastgood.dev]
+  resources: [modeltrustpolicies]
   verbs: [get, list, watch]
 - apiGroups: [lastgood.dev]
   resources: [modelsnapshots/status, modeldeployments/status, modelrollbacks/status]
@@ -62,6 +65,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, get, list, watch, delete]
+# Signature bundles: read when a ModelSnapshot names one, and never listed.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+{{- with .Values.sources.secrets }}
+# Credentials of remote sources, by name.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get]
+{{- end }}
 {{- end }}
 
 {{/* A role binding's way to name the operator. */}}

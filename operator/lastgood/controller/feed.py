@@ -57,6 +57,12 @@ class Feed:
             elif body is not None and digest_of(key.kind, body) in digests:
                 self._wake(key.kind, body)
 
+    def trust_changed(self, namespace: str) -> None:
+        """Ask for a pass of whatever a change of trust may concern; an empty text is every namespace."""
+        for key in self._cache.keys((Kind.SNAPSHOT, Kind.DEPLOYMENT)):
+            if namespace in ("", key.namespace):
+                self._queue.add(key)
+
     async def fill(self) -> None:
         """List everything, however long it takes until the API server answers; then the cache is complete."""
         failures = 0
@@ -151,12 +157,21 @@ class Feed:
         own, name = key_of(kind, body), related_name(kind, body)
         match kind:
             case Kind.DEPLOYMENT:
-                return [own]
+                return [own, *self._soaked(own.namespace, body)]
             case Kind.SNAPSHOT:
                 users = self._cache.related(Kind.DEPLOYMENT, own.namespace, name)
                 return [own, *(key_of(Kind.DEPLOYMENT, user) for user in users)]
             case Kind.ROLLBACK | Kind.WORKLOAD:
                 return [Key(Kind.DEPLOYMENT, own.namespace, name)] if name else []
+
+    def _soaked(self, namespace: str, body: Body) -> list[Key]:
+        """Return the snapshots that soaked where those are to be captured."""
+        spec, status = body.get("spec") or {}, body.get("status") or {}
+        if not (spec.get("rollback") or {}).get("captureSoaked"):
+            return []
+        names = {str(item.get("snapshot")) for item in status.get("history") or [] if item.get("soakedAt")}
+        keys = [Key(Kind.SNAPSHOT, namespace, name) for name in names]
+        return [key for key in keys if self._cache.get(key)]
 
 
 def digest_of(kind: Kind, body: Body) -> str:

@@ -9,12 +9,24 @@ from typing import Any
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition, Meta, merge_conditions, read_conditions
 from lastgood.api.names import Reason, Type
+from lastgood.controller.capturer import Capturer
 from lastgood.controller.queue import Queue
+from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
 from lastgood.controller.verifier import Verifier
 from lastgood.core.decide import decide, foreseen
-from lastgood.core.snapshot import ObservedSnapshot, decide_snapshot
-from lastgood.core.state import CreateRecord, Decision, Observed, RunChecks, Tell, Verify
+from lastgood.core.observed_snapshot import ObservedSnapshot
+from lastgood.core.snapshot import decide_snapshot
+from lastgood.core.state import (
+    CaptureSnapshot,
+    CreateRecord,
+    Decision,
+    Observed,
+    RepairSnapshot,
+    RunChecks,
+    Tell,
+    Verify,
+)
 from lastgood.errors import TransientError
 from lastgood.kube.act import Actor
 from lastgood.kube.audit import Audit
@@ -24,6 +36,7 @@ from lastgood.kube.memory import Memory
 from lastgood.kube.observe import Invalid, Observer
 from lastgood.kube.problems import ConflictError, NotFoundError
 from lastgood.kube.quarantine import Quarantine
+from lastgood.kube.trust import TrustPolicies
 from lastgood.settings import Settings
 from lastgood.signals.addresses import AddressPolicy
 from lastgood.signals.http import HttpProbe
@@ -45,6 +58,7 @@ class Reconciler:
         cache: Cache,
         queue: Queue,
         quarantine: Quarantine,
+        trust: TrustPolicies,
         audit: Audit,
         settings: Settings,
     ) -> None:
@@ -56,13 +70,23 @@ class Reconciler:
             client=client,
             cache=cache,
             quarantine=quarantine,
+            trust=trust,
             memory=self._memory,
             reverify=timedelta(seconds=settings.reverify_interval),
         )
         self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)
-        self._verifier = Verifier(client=client, settings=settings, memory=self._memory, wake=queue.add)
+        self._verifier = Verifier(client=client, settings=settings, memory=self._memory, trust=trust, wake=queue.add)
+        self._copying(client, settings, queue)
         self._audit = audit
         self._sampler = Sampler(client=client, probe=self._probe, memory=self._memory, wake=queue.add)
+
+    def _copying(self, client: Client, settings: Settings, queue: Queue) -> None:
+        self._capturer = Capturer(
+            client=client, settings=settings, memory=self._memory, wake=queue.add, pace=self._verifier.budget
+        )
+        self._repairer = Repairer(
+            actor=self._actor, client=client, settings=settings, memory=self._memory, wake=queue.add
+        )
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; return in how many seconds the next one is due, if one is."""
@@ -85,6 +109,8 @@ class Reconciler:
     async def close(self) -> None:
         """Let go of everything."""
         await self._sampler.close()
+        await self._capturer.close()
+        await self._repairer.close()
         await self._verifier.close()
         await self._probe.close()
 
@@ -105,6 +131,11 @@ class Reconciler:
         action, snapshot = decision.action, observed.snapshot
         if isinstance(action, Verify):
             await self._verifier.start(action.snapshot, key)
+        elif isinstance(action, RepairSnapshot):
+            await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
+            self._repairer.start(action.snapshot, key)
+        elif isinstance(action, CaptureSnapshot):
+            self._capturer.start(action.snapshot, key)
         elif action is not None and not isinstance(action, RunChecks):
             await self._actor.act(key, action)
             await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
@@ -184,7 +215,7 @@ class Reconciler:
         if isinstance(action, RunChecks):
             self._sampler.check(key, observed.deployment, action.checks)
             return False
-        if action is not None:
+        if action is not None and not isinstance(action, CaptureSnapshot):
             await self._actor.tell(meta, "ModelDeployment", decision, **_facts(observed))
             await self._actor.act(key, action, observed)
         return True
@@ -195,6 +226,9 @@ class Reconciler:
 
     def _forget(self, key: Key) -> float | None:
         self._memory.forget(key)
+        self._verifier.forget(key)
+        self._capturer.forget(key)
+        self._repairer.forget(key)
         self._sampler.forget(key)
         return None
 

@@ -18,6 +18,7 @@ from lastgood.kube.client import Client
 from lastgood.kube.connection import Connection
 from lastgood.kube.lease import Lease
 from lastgood.kube.quarantine import Quarantine
+from lastgood.kube.trust import TrustPolicies
 from lastgood.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Parts:
     cache: Cache
     queue: Queue
     quarantine: Quarantine
+    trust: TrustPolicies
     audit: Audit
     settings: Settings
 
@@ -76,6 +78,7 @@ class Runtime:
         self._quarantine = Quarantine(
             client, namespace=settings.operator_namespace, on_change=self._feed.quarantine_changed
         )
+        self._trust = TrustPolicies(client, namespaces=settings.namespaces, on_change=self._feed.trust_changed)
         self._audit = Audit(client, instance=settings.identity)
         self._health = Health(alive=self._alive, ready=self._ready)
         self._reconciler = make(
@@ -84,6 +87,7 @@ class Runtime:
                 cache=self._cache,
                 queue=self._queue,
                 quarantine=self._quarantine,
+                trust=self._trust,
                 audit=self._audit,
                 settings=settings,
             )
@@ -115,6 +119,7 @@ class Runtime:
             await self._health.start(*self._settings.liveness)
         self._spawn("lease", self._lease.run())
         self._spawn("quarantine", self._quarantine.run())
+        self._spawn("trust", self._trust.run())
         self._spawn("events", self._audit.run())
         self._spawn("start", self._work())
 
@@ -173,7 +178,7 @@ class Runtime:
         return self._lease.beating and not any(task.done() for task in self._tasks.values())
 
     def _ready(self) -> bool:
-        return self._alive() and self._cache.complete and self._quarantine.synced
+        return self._alive() and self._cache.complete and self._quarantine.synced and self._trust.synced
 
 
 async def _within(seconds: float, work: Awaitable[None]) -> None:

@@ -140,7 +140,7 @@ class Actor:
 
     async def _switch(self, key: Key, action: Switch, observed: Observed) -> None:
         """Point the workload at a snapshot: one apply of every bound field, forced, on that very version of it."""
-        workload, snapshot = observed.workload, action.snapshot
+        workload, snapshot = observed.workload, observed.found_now(action.snapshot)
         bound = render(observed.deployment.bindings, snapshot)
         if workload is None or bound is None:
             raise TransientError(f"{snapshot.name} can no longer be bound to {observed.deployment.target}")
@@ -148,7 +148,7 @@ class Actor:
             raise TransientError(f"{snapshot.name} was quarantined just now")
         meta = workload.meta
         identity = {"namespace": meta.namespace, "uid": meta.uid, "resourceVersion": meta.resource_version}
-        body = {"metadata": identity, **template(bound, snapshot, stamp=action.stamp)}
+        body = {"metadata": identity, **template(bound, snapshot, among=workload.containers, stamp=action.stamp)}
         try:
             answer = await self._client.apply(WORKLOADS, meta.namespace, meta.name, body, force=True)
         except (InvalidError, ForbiddenError) as error:
@@ -170,7 +170,8 @@ class Actor:
             await self._quarantine.add(key.namespace, action.digest, info)
         except (InvalidError, ForbiddenError) as error:
             if observed is None:
-                raise
+                self._memory.note_refusal(key, action.digest)
+                return
             await self._refused(key, observed, action.digest, f"the quarantine of {action.digest}", error)
 
     async def _refused(self, key: Key, observed: Observed, what: str, told: str, error: ApiError) -> None:

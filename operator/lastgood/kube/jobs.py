@@ -4,17 +4,16 @@ A Job of the same name, or a pod with the same labels, may be anybody's: the uid
 """
 
 import asyncio
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lastgood.api.names import API_VERSION, FIELD_MANAGER, GROUP
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube import redact
 from lastgood.kube.client import Client
+from lastgood.kube.job_body import CONTAINER, DEADLINE_SECONDS, NO_MORE, Body, Errand, NotAnsweredError, job_body
 from lastgood.kube.problems import NotFoundError, UnavailableError
 from lastgood.kube.resources import JOBS, PODS
 from lastgood.settings import Settings
@@ -23,22 +22,11 @@ from lastgood.verify.values import require_digest
 
 logger = logging.getLogger(__name__)
 
-Body = dict[str, Any]
-
-DEADLINE_SECONDS: Final = 3600
-TTL_SECONDS: Final = 600
 MESSAGE_LIMIT: Final = 4096  # what the kubelet keeps
 POLLS: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)  # then every 5 s
 UNSTARTED_SECONDS: Final = 120.0  # a pod that still waits then (image, claim) will not start by itself
-NONCE_LABEL: Final = f"{GROUP}/nonce"
-CONTAINER: Final = "verify"
-TERMINATION_LOG: Final = "/dev/termination-log"
 FINDINGS: Final = 20
 LARGEST: Final = 2**63 - 1
-
-
-class NotAnsweredError(LastgoodError):
-    """The Job gave no answer that counts; nothing is known about the bytes."""
 
 
 async def verify_on_claim(  # whose claim, which path on it, and what it should be
@@ -58,58 +46,70 @@ async def verify_on_claim(  # whose claim, which path on it, and what it should 
     Raises:
         TransientError: the API server did not answer, or the Lease is not ours: try again.
     """
+    found, _ = await ask_on_claim(
+        client,
+        settings,
+        namespace=namespace,
+        snapshot_name=snapshot_name,
+        uid=uid,
+        claim=claim,
+        path=path,
+        digest=digest,
+        nonce=nonce,
+    )
+    return found
+
+
+async def ask_on_claim(  # the same, and what else is asked
+    client: Client,
+    settings: Settings,
+    *,
+    namespace: str,
+    snapshot_name: str,
+    uid: str,
+    claim: str,
+    path: str,
+    digest: str,
+    nonce: str,
+    errand: Errand = NO_MORE,
+) -> tuple[Result, Body]:
+    """Return what a Job found, and its whole answer, which is empty where it gave none that counts.
+
+    Raises:
+        TransientError: the API server did not answer, or the Lease is not ours: try again.
+    """
     started = time.monotonic()
     try:
         job = job_body(
-            settings, snapshot_name=snapshot_name, uid=uid, claim=claim, path=path, digest=digest, nonce=nonce
+            settings,
+            snapshot_name=snapshot_name,
+            uid=uid,
+            claim=claim,
+            path=path,
+            digest=digest,
+            nonce=nonce,
+            errand=errand,
         )
-        created = await client.create(JOBS, namespace, job)
-        try:
-            text = await _answer(client, created)
-        finally:
-            await _delete(client, created)
-        return parsed(text, digest=digest, nonce=nonce)
+        text = await run(client, namespace, job)
+        return parsed(text, digest=digest, nonce=nonce), _object(text)
     except TransientError:
         raise
     except LastgoodError as error:
-        return unreadable(digest, redact.line(str(error)), time.monotonic() - started)
+        return unreadable(digest, redact.line(str(error)), time.monotonic() - started), {}
 
 
-def job_body(  # everything that a Job is told
-    settings: Settings, *, snapshot_name: str, uid: str, claim: str, path: str, digest: str, nonce: str
-) -> Body:
-    """Return the Job.
+async def run(client: Client, namespace: str, job: Body) -> str:
+    """Create a Job, return the last words of its pod, and delete it.
 
     Raises:
-        NotAnsweredError: the operator does not know which image to start.
+        NotAnsweredError: it said nothing that could count.
+        TransientError: the API server did not answer, or the Lease is not ours: try again.
     """
-    if settings.image is None:
-        raise NotAnsweredError("the operator was not told its image (LASTGOOD_IMAGE), so it cannot start a Job")
-    owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": snapshot_name, "uid": uid}
-    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(nonce)}
-    command = ["verify-job", "--root", "/data", "--path", path, "--digest", digest, "--nonce", nonce]
-    return {
-        "metadata": {"name": job_name(uid, nonce), "labels": labels, "ownerReferences": [owner]},
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": DEADLINE_SECONDS,
-            "ttlSecondsAfterFinished": TTL_SECONDS,
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": _pod(settings, claim, [*command, "--termination-log", TERMINATION_LOG]),
-            },
-        },
-    }
-
-
-def job_name(uid: str, nonce: str) -> str:
-    """Return a name that is new for each nonce, and says nothing that is not in the snapshot."""
-    return f"lastgood-verify-{hashlib.sha256(uid.encode()).hexdigest()[:16]}-{short(nonce)}"
-
-
-def short(nonce: str) -> str:
-    """Return what of a nonce fits a name and a label."""
-    return hashlib.sha256(nonce.encode()).hexdigest()[:12]
+    created = await client.create(JOBS, namespace, job)
+    try:
+        return await _answer(client, created)
+    finally:
+        await _delete(client, created)
 
 
 def parsed(text: str, *, digest: str, nonce: str) -> Result:
@@ -118,9 +118,7 @@ def parsed(text: str, *, digest: str, nonce: str) -> Result:
     Raises:
         NotAnsweredError: it is not.
     """
-    answer = _object(text)
-    if answer.get("nonce") != nonce:
-        raise NotAnsweredError("the Job's answer is not for this question: the nonce differs")
+    answer = answer_to(text, nonce)
     try:
         result = _result(answer, digest)
     except (ValueError, TypeError, KeyError) as error:
@@ -128,6 +126,18 @@ def parsed(text: str, *, digest: str, nonce: str) -> Result:
     if (result.verdict is Verdict.VERIFIED) != (result.actual == digest):
         raise NotAnsweredError("the Job's answer contradicts itself: its verdict and its digest disagree")
     return result
+
+
+def answer_to(text: str, nonce: str) -> Body:
+    """Return what a Job said, if it was asked by us.
+
+    Raises:
+        NotAnsweredError: it is no answer, or one to another question.
+    """
+    answer = _object(text)
+    if answer.get("nonce") != nonce:
+        raise NotAnsweredError("the Job's answer is not for this question: the nonce differs")
+    return answer
 
 
 def unreadable(digest: str, message: str, seconds: float) -> Result:
@@ -142,37 +152,6 @@ def unreadable(digest: str, message: str, seconds: float) -> Result:
         findings=(),
         message=message,
     )
-
-
-def _pod(settings: Settings, claim: str, arguments: list[str]) -> Body:
-    security = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    container = {
-        "name": CONTAINER,
-        "image": settings.image,
-        "imagePullPolicy": settings.pull_policy,
-        "args": arguments,
-        "terminationMessagePath": TERMINATION_LOG,
-        "securityContext": security,
-        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-        "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
-    }
-    return {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
-    }
 
 
 async def _answer(client: Client, job: Body) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lastgood.api.deployment import ModelDeployment
+from lastgood.api.evidence import Capture
 from lastgood.api.names import SnapshotName
 from lastgood.api.signal import Sample
 from lastgood.core.state import Checked, Drift, Tally
@@ -35,6 +36,10 @@ class Memory:
         self.now = clock
         self._checked: dict[Key, Checked] = {}
         self._verifying: dict[Key, set[Key]] = {}
+        self._captured: dict[Key, Capture] = {}
+        self._capturing: set[Key] = set()
+        self._repaired: dict[Key, tuple[datetime, bool]] = {}
+        self._refused: defaultdict[Key, dict[str, datetime]] = defaultdict(dict)
         self._watches: defaultdict[Key, Watch] = defaultdict(Watch)
 
     def watch(self, key: Key, deployment: ModelDeployment) -> Watch:
@@ -78,8 +83,49 @@ class Memory:
             self._checked[key] = checked
         return self._verifying.pop(key, set())
 
+    def captured(self, key: Key) -> Capture | None:
+        """Return what this process knows of a capture."""
+        return self._captured.get(key)
+
+    def capturing(self, key: Key) -> bool:
+        """Tell whether a snapshot is being copied into the store."""
+        return key in self._capturing
+
+    def begin_capture(self, key: Key) -> bool:
+        """Note that a capture runs; tell whether it is the caller's to run."""
+        first = key not in self._capturing
+        self._capturing.add(key)
+        return first
+
+    def note_capture(self, key: Key, capture: Capture) -> None:
+        """Note how far a capture is, or what came of it."""
+        self._captured[key] = capture
+
+    def end_capture(self, key: Key) -> None:
+        """Note that no capture runs any more."""
+        self._capturing.discard(key)
+
+    def repaired(self, key: Key) -> tuple[datetime, bool] | None:
+        """Return when a repair of a snapshot's source ended, and whether it was done."""
+        return self._repaired.get(key)
+
+    def note_repair(self, key: Key, *, done: bool) -> None:
+        """Note that a repair of a snapshot's source has ended."""
+        self._repaired[key] = self.now(), done
+
+    def refused(self, key: Key) -> dict[str, datetime]:
+        """Return the digests whose quarantine the API server did not allow, for a snapshot, with the time."""
+        return dict(self._refused.get(key, {}))
+
+    def note_refusal(self, key: Key, digest: str) -> None:
+        """Note that the API server did not allow the quarantine of a snapshot's digest."""
+        self._refused[key] = {digest: self.now()}
+
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""
+        self._captured.pop(key, None)
+        self._repaired.pop(key, None)
+        self._refused.pop(key, None)
         self._checked.pop(key, None)
         self._watches.pop(key, None)
 

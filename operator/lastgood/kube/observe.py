@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.rollback import ModelRollback
 from lastgood.api.snapshot import ModelSnapshot
-from lastgood.core.snapshot import ObservedSnapshot
+from lastgood.core.capture import asks_for_capture
+from lastgood.core.observed_snapshot import ObservedSnapshot
 from lastgood.core.state import Observed
+from lastgood.core.trust import Trust
 from lastgood.core.workload import Workload
 from lastgood.errors import InvalidSpecError
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind, key_of
@@ -19,6 +21,7 @@ from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
 from lastgood.kube.problems import NotFoundError
 from lastgood.kube.quarantine import Quarantine
+from lastgood.kube.trust import TrustPolicies
 
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -42,11 +45,19 @@ class Observer:
     """Makes observed values."""
 
     def __init__(
-        self, *, client: Client, cache: Cache, quarantine: Quarantine, memory: Memory, reverify: timedelta
+        self,
+        *,
+        client: Client,
+        cache: Cache,
+        quarantine: Quarantine,
+        trust: TrustPolicies,
+        memory: Memory,
+        reverify: timedelta,
     ) -> None:
         self._client = client
         self._cache = cache
         self._quarantine = quarantine
+        self._trust = trust
         self._memory = memory
         self._reverify = reverify
         self._parsed: dict[Key, tuple[int, Any]] = {}
@@ -72,7 +83,8 @@ class Observer:
             now=self._memory.now(),
             deployment=deployment,
             workload=workload,
-            complete=self._cache.complete and self._quarantine.synced,
+            complete=self._complete,
+            trust=self._policies(key.namespace),
             snapshots=self._all(snapshot_keys, ModelSnapshot),
             quarantined=self._quarantine.entries(key.namespace),
             records=self._all([key_of(Kind.ROLLBACK, body) for body in records], ModelRollback),
@@ -105,12 +117,31 @@ class Observer:
             interval=self._reverify,
             checked=self._memory.checked(key),
             verifying=self._memory.verifying(key),
-            complete=self._cache.complete and self._quarantine.synced,
+            complete=self._complete,
+            trust=self._policies(key.namespace),
+            captured=self._memory.captured(key),
+            capturing=self._memory.capturing(key),
+            repaired=self._memory.repaired(key),
+            refused=self._memory.refused(key),
+            capture_asked=self._capture_asked(key, snapshot),
             quarantined=entries,
             everywhere=frozenset(
                 digest for digest in entries if self._quarantine.scope(key.namespace, digest) == "All"
             ),
         )
+
+    @property
+    def _complete(self) -> bool:
+        """Tell whether everything that a choice rests on is known."""
+        return self._cache.complete and self._quarantine.synced and self._trust.synced
+
+    def _policies(self, namespace: str) -> tuple[Trust, ...]:
+        return tuple(policy.trust for policy in self._trust.of(namespace))
+
+    def _capture_asked(self, key: Key, snapshot: ModelSnapshot) -> bool:
+        users = self._cache.related(Kind.DEPLOYMENT, key.namespace, snapshot.model)
+        deployments = self._all([key_of(Kind.DEPLOYMENT, body) for body in users], ModelDeployment)
+        return any(asks_for_capture(deployment, snapshot) for deployment in deployments)
 
     async def refresh(self, *keys: Key) -> None:
         """Read objects, and the quarantine, from the API server: a watch is never fresh enough to act on."""

@@ -26,6 +26,10 @@ def test_what_a_chart_sets() -> None:
         "LASTGOOD_LIVENESS": "[::]:9000",
         "LASTGOOD_ALLOW_LOOPBACK": "true",
         "LASTGOOD_LEASE_SECONDS": "15",
+        "LASTGOOD_CAPTURE_CLAIM": "snapshots",
+        "LASTGOOD_VERIFY_BYTES_PER_SECOND": "256Mi",
+        "LASTGOOD_SCRATCH": "/scratch",
+        "LASTGOOD_SCRATCH_BYTES": "10Gi",
     }
     found = from_environment(environment)
     assert found.namespaces == ("ml", "prod")
@@ -33,6 +37,8 @@ def test_what_a_chart_sets() -> None:
     assert (found.store, found.image, found.pull_policy) == (Path("/store"), "registry/lastgood:1", "Never")
     assert (found.reverify_interval, found.lease_seconds) == (5400.0, 15.0)
     assert (found.liveness, found.allow_loopback) == (("::", 9000), True)
+    assert found.capture_claim == "snapshots"
+    assert (found.verify_rate, found.scratch, found.scratch_bytes) == (2**28, Path("/scratch"), 10 * 2**30)
     assert found.watches("ml")
     assert not found.watches("other")
 
@@ -72,9 +78,15 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LASTGOOD_LIVENESS", "8080"),
         ("LASTGOOD_LIVENESS", "host:99999"),
         ("LASTGOOD_ALLOW_LOOPBACK", "maybe"),
+        ("LASTGOOD_VERIFY_BYTES_PER_SECOND", "-1"),
+        ("LASTGOOD_VERIFY_BYTES_PER_SECOND", "fast"),
+        ("LASTGOOD_SCRATCH", "scratch"),
+        ("LASTGOOD_SCRATCH_BYTES", "10Ti"),
         ("LASTGOOD_LEASE_SECONDS", "soon"),
         ("LASTGOOD_LEASE_SECONDS", "1"),
         ("LASTGOOD_LEASE_SECONDS", "nan"),
+        ("LASTGOOD_CAPTURE_CLAIM", "No_Claim"),
+        ("LASTGOOD_CAPTURE_CLAIM", "c" * 56),
         ("POD_NAME", "a\x1bb"),
     ],
 )

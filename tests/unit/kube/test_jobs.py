@@ -10,10 +10,12 @@ import pytest
 from lastgood.cli.verify_job import message
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
-from lastgood.kube.jobs import job_body, parsed, verify_on_claim
+from lastgood.kube.job_body import job_body
+from lastgood.kube.jobs import parsed, verify_on_claim
 from lastgood.kube.resources import JOBS, PODS
 from lastgood.settings import Settings
 from lastgood.verify import Result, Verdict
+from lastgood.verify.inspection import Inspection
 from tests.unit.kube.world import Server
 
 DIGEST, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -172,7 +174,7 @@ async def test_without_an_image_nothing_is_started() -> None:
 
 
 def test_the_job_can_do_nothing_but_read() -> None:
-    spec = job_body(SETTINGS, **WHAT)["spec"]["template"]["spec"]
+    spec = job_body(SETTINGS, **WHAT)["spec"]["template"]["spec"]  # type: ignore[arg-type]  # a dict of texts
     container = spec["containers"][0]
     assert spec["automountServiceAccountToken"] is False
     assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
@@ -182,5 +184,15 @@ def test_the_job_can_do_nothing_but_read() -> None:
 
 
 def test_the_job_writes_what_the_operator_reads() -> None:
-    result = parsed(message(dict(ANSWER)), digest=DIGEST, nonce="n1")
-    assert result.verdict is Verdict.VERIFIED
+    found = Result(
+        verdict=Verdict.VERIFIED,
+        expected=DIGEST,
+        actual=DIGEST,
+        size_bytes=7,
+        file_count=1,
+        seconds=0.5,
+        findings=(),
+        message="as it should be",
+    )
+    result = parsed(message("n1", Inspection(result=found)), digest=DIGEST, nonce="n1")
+    assert result == found

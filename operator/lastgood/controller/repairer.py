@@ -1,0 +1,71 @@
+"""Repairs: a good copy in the place of a bad one in the operator's store, which is kept as evidence first."""
+
+from collections.abc import Callable
+
+from lastgood.api.names import Reason
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import PvcSource, StoreSource
+from lastgood.controller.copies import remote_copy
+from lastgood.controller.errands import Errand, Errands
+from lastgood.core.state import Decision, RepairSnapshot, Tell
+from lastgood.kube.act import Actor
+from lastgood.kube.cache import Key
+from lastgood.kube.capture_claims import NotCapturedError
+from lastgood.kube.client import Client
+from lastgood.kube.memory import Memory
+from lastgood.settings import Settings
+from lastgood.verify import sources
+from lastgood.verify.store import Repaired, repair
+
+ON_CLAIM = "its good copy is on a claim, which the operator cannot read: name a mirror elsewhere, or repair it by hand"
+
+
+class Repairer(Errands):
+    """Repairs the sources of snapshots, and says so in the security log and in Events."""
+
+    def __init__(
+        self, *, actor: Actor, client: Client, settings: Settings, memory: Memory, wake: Callable[[Key], None]
+    ) -> None:
+        super().__init__(client=client, settings=settings, memory=memory, wake=wake)
+        self._actor = actor
+
+    async def _do(self, errand: Errand) -> None:
+        good = await self._good(errand.snapshot)
+        store, snapshot, how = self._store(), errand.snapshot, errand.running.how
+        done: Repaired = await self._threaded(
+            errand, lambda: repair(store, snapshot.digest, [good], path=snapshot.captured_path, **how)
+        )
+        self._memory.note_repair(errand.key, done=True)
+        kept = f", and what was there is kept as {done.evidence.path}" if done.evidence else ""
+        await self._tell(errand, Reason.REPAIRED, f"{snapshot.captured_path} in the store is good again{kept}")
+
+    async def _good(self, snapshot: ModelSnapshot) -> sources.Source:
+        """Return the copy that was good when it was last read; the repair reads it again.
+
+        Raises:
+            LastgoodError: the operator cannot read it.
+        """
+        place = snapshot.place
+        match place:
+            case PvcSource():
+                raise NotCapturedError(ON_CLAIM)
+            case StoreSource(path=path):
+                return sources.LocalSource(root=self._store(), relative=path)
+            case _:
+                field = f"spec.{snapshot.place_name}"
+                return await remote_copy(self._client, self._settings, snapshot, field, place)
+
+    async def _failed(self, errand: Errand, message: str) -> None:
+        if not errand.running.stopped:
+            self._memory.note_repair(errand.key, done=False)
+            await self._tell(errand, Reason.REPAIR_FAILED, f"the bad source stays: {message}")
+
+    async def _tell(self, errand: Errand, reason: Reason, message: str) -> None:
+        snapshot = errand.snapshot
+        decision = Decision(
+            reason=reason,
+            message=f"{snapshot.name}: {message}",
+            action=RepairSnapshot(snapshot=snapshot),
+            tell=Tell.WARNING,
+        )
+        await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)

@@ -1,0 +1,67 @@
+"""A capture on a claim: a Job copies a snapshot from its claim to the store claim of its namespace."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lastgood.api.fields import Fields
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import PvcSource
+from lastgood.errors import LastgoodError
+from lastgood.kube import redact
+from lastgood.kube.client import Client
+from lastgood.kube.job_body import Errand, NotAnsweredError, job_body
+from lastgood.kube.jobs import answer_to, run
+from lastgood.settings import Settings
+
+CAPTURED: Final = "Captured"
+FAILED: Final = "CaptureFailed"
+NO_CLAIM: Final = (
+    "a snapshot on a claim is captured to a store claim in its own namespace, and this operator knows of none: make a "
+    "claim of one name in each namespace, and name it with --capture-claim (chart: store.captureClaim)"
+)
+
+
+class NotCapturedError(LastgoodError):
+    """There is no copy; the sentence says why."""
+
+
+async def capture_on_claim(
+    client: Client, settings: Settings, *, snapshot: ModelSnapshot, source: PvcSource, nonce: str
+) -> None:
+    """Copy a snapshot to the store claim by a Job in its namespace; when this returns, the copy is there.
+
+    Raises:
+        NotCapturedError: it is not.
+        TransientError: the API server did not answer, or the Lease is not ours: try again.
+    """
+    if not settings.capture_claim:
+        raise NotCapturedError(NO_CLAIM)
+    try:
+        job = job_body(
+            settings,
+            snapshot_name=snapshot.meta.name,
+            uid=snapshot.meta.uid,
+            claim=source.claim,
+            path=source.path,
+            digest=snapshot.digest,
+            nonce=nonce,
+            errand=Errand(command="capture-job", store=settings.capture_claim, arguments=("--store", "/store")),
+        )
+        require_captured(answer_to(await run(client, snapshot.meta.namespace, job), nonce), snapshot)
+    except NotAnsweredError as error:
+        raise NotCapturedError(redact.line(str(error))) from error
+
+
+def require_captured(answer: Mapping[str, Any], snapshot: ModelSnapshot) -> None:
+    """Accept the answer of a Job that made the copy, of this digest, in the place that this digest has.
+
+    Raises:
+        NotCapturedError: with what the Job says, or with what is wrong with its answer.
+    """
+    fields = Fields(answer, strict=False)
+    if fields.text("reason") == FAILED:
+        raise NotCapturedError(redact.line(fields.text("message")) or "the Job says that it failed, and not why")
+    if fields.text("reason") != CAPTURED:
+        raise NotCapturedError("the Job's answer is not complete")
+    if (fields.text("digest"), fields.text("path")) != (snapshot.digest, snapshot.captured_path):
+        raise NotCapturedError("the Job's answer is about other bytes, or another place")

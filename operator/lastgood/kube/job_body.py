@@ -1,0 +1,163 @@
+"""What a Job is told: which image, which command, and what of the namespace it may see."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lastgood.api.names import ANCHORS_VARIABLE, API_VERSION, FIELD_MANAGER, GROUP
+from lastgood.errors import LastgoodError
+from lastgood.settings import Settings
+
+Body = dict[str, Any]
+
+DEADLINE_SECONDS: Final = 3600
+TTL_SECONDS: Final = 600
+NONCE_LABEL: Final = f"{GROUP}/nonce"
+CONTAINER: Final = "verify"
+TERMINATION_LOG: Final = "/dev/termination-log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What a Job is asked beside the digest.
+
+    Attributes:
+        arguments: further options of the command.
+        anchors: the keys and roots to look for, as `lastgood.kube.claims` writes them.
+        bundles: (ConfigMap, key) of signature bundles, which are mounted as /bundles/0/bundle and so on.
+        command: the hidden command of ours that the Job runs.
+        store: a claim that is mounted at /store, to be written to; the only one that ever is.
+    """
+
+    arguments: tuple[str, ...] = ()
+    anchors: str = ""
+    bundles: tuple[tuple[str, str], ...] = ()
+    command: str = "verify-job"
+    store: str = ""
+
+
+NO_MORE: Final = Errand()
+
+
+class NotAnsweredError(LastgoodError):
+    """The Job gave no answer that counts; nothing is known about the bytes."""
+
+
+def job_body(  # everything that a Job is told
+    settings: Settings,
+    *,
+    snapshot_name: str,
+    uid: str,
+    claim: str,
+    path: str,
+    digest: str,
+    nonce: str,
+    errand: Errand = NO_MORE,
+) -> Body:
+    """Return the Job.
+
+    Raises:
+        NotAnsweredError: the operator does not know which image to start.
+    """
+    if settings.image is None:
+        raise NotAnsweredError("the operator was not told its image (LASTGOOD_IMAGE), so it cannot start a Job")
+    owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": snapshot_name, "uid": uid}
+    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(nonce)}
+    command = [
+        errand.command,
+        "--root",
+        "/data",
+        "--path",
+        path,
+        "--digest",
+        digest,
+        "--nonce",
+        nonce,
+        *errand.arguments,
+    ]
+    return {
+        "metadata": {"name": job_name(uid, nonce, errand.command), "labels": labels, "ownerReferences": [owner]},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": DEADLINE_SECONDS,
+            "ttlSecondsAfterFinished": TTL_SECONDS,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod(settings, claim, [*command, "--termination-log", TERMINATION_LOG], errand),
+            },
+        },
+    }
+
+
+def job_name(uid: str, nonce: str, command: str = NO_MORE.command) -> str:
+    """Return a name that is new for each nonce, and says nothing that is not in the snapshot."""
+    return f"lastgood-{command.removesuffix('-job')}-{hashlib.sha256(uid.encode()).hexdigest()[:16]}-{short(nonce)}"
+
+
+def short(nonce: str) -> str:
+    """Return what of a nonce fits a name and a label."""
+    return hashlib.sha256(nonce.encode()).hexdigest()[:12]
+
+
+def _pod(settings: Settings, claim: str, arguments: list[str], errand: Errand) -> Body:
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    container: Body = {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "args": arguments,
+        "terminationMessagePath": TERMINATION_LOG,
+        "securityContext": security,
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data", "readOnly": True},
+            *([{"name": _store_volume(claim, errand), "mountPath": "/store"}] if errand.store else []),
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # an empty volume of the pod
+            *({"name": f"bundle-{n}", "mountPath": f"/bundles/{n}", "readOnly": True} for n in _numbers(errand)),
+        ],
+    }
+    if errand.anchors:
+        container["env"] = [{"name": ANCHORS_VARIABLE, "value": errand.anchors}]
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            *_claims(claim, errand),
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *(_bundle_volume(number, *errand.bundles[number]) for number in _numbers(errand)),
+        ],
+    }
+
+
+def _claims(claim: str, errand: Errand) -> list[Body]:
+    """Return the volumes of the claims; one claim twice in a pod is more than some drivers can mount."""
+    data: Body = {"claimName": claim, "readOnly": errand.store != claim}
+    volumes: list[Body] = [{"name": "data", "persistentVolumeClaim": data}]
+    if errand.store not in ("", claim):
+        volumes.append({"name": "store", "persistentVolumeClaim": {"claimName": errand.store}})
+    return volumes
+
+
+def _store_volume(claim: str, errand: Errand) -> str:
+    return "data" if errand.store == claim else "store"
+
+
+def _numbers(errand: Errand) -> range:
+    return range(len(errand.bundles))
+
+
+def _bundle_volume(number: int, name: str, key: str) -> Body:
+    items = [{"key": key, "path": "bundle"}]
+    return {"name": f"bundle-{number}", "configMap": {"name": name, "items": items, "optional": True}}
