@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-pytest_plugins = ["tests.cluster.fixture"]
+pytest_plugins = ["tests.cluster.fixture", "tests.servers.fixture"]
 
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 

@@ -68,6 +68,15 @@ class Cluster:
         own = {"KUBECONFIG": str(kubeconfig or self.kubeconfig), "KUBECACHEDIR": str(self.directory / "kubectl")}
         return clean_environment({**own, **folders, **path})
 
+    @property
+    def gateway(self) -> str:
+        """The address at which pods reach this machine.
+
+        Raises:
+            ClusterError: this kind of cluster has none that is known.
+        """
+        raise ClusterError(f"cluster {self.name} does not say how pods reach this machine: use LASTGOOD_CLUSTER=local")
+
     def load_image(self, archive: Path) -> None:
         """Give the node an image, an OCI or Docker archive."""
         raise ClusterError(f"cluster {self.name} has no node that could take {archive.name}: use the profile node")

@@ -48,6 +48,11 @@ class LocalCluster(Cluster):
                 credentials.write_kubeconfig(self.directory / "pki", file, self.server, target)
         return target
 
+    @property
+    def gateway(self) -> str:
+        """The host's end of the cable to a node; without a node, the loopback interface."""
+        return Spec.load(self.directory).at.gateway
+
     def pause(self, component: str) -> None:
         """Stop a component with SIGSTOP."""
         self._signal(component, signal.SIGSTOP)

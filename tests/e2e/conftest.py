@@ -10,6 +10,7 @@ from demo import node as stage
 from demo import scenes
 from demo.stage import train_into
 from demo.world import Folder
+from tests.e2e.team import operating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,3 +28,10 @@ def world(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         scenes.bring_up(world, print)
         yield world
         (folder.root / "operator.log").write_text(world.operator_log())
+
+
+@pytest.fixture(scope="session")
+def operated(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A node with an operator of its own beside the demo's; it looks again at what it verified after an hour only."""
+    with operating(node, tmp_path_factory.mktemp("operator")) as cluster:
+        yield cluster

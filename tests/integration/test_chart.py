@@ -73,7 +73,10 @@ WATCH = (
     | some("batch", ("jobs",), "create", "get", "list", "watch", "delete")
     | some("", ("pods",), "get", "list")
     | some("", ("events",), "create")
+    | some("lastgood.dev", ("modeltrustpolicies",), "get", "list", "watch")
+    | some("", ("configmaps",), "get")  # signature bundles
 )
+TRUST = some("lastgood.dev", ("clustermodeltrustpolicies",), "get", "list", "watch")
 OWN = some("", ("configmaps",), "get", "list", "watch", "patch", "create") | some(
     "coordination.k8s.io", ("leases",), "get", "patch", "create"
 )
@@ -100,8 +103,17 @@ def test_only_creating_is_not_limited_to_the_names_that_the_operator_uses(cluste
 def test_one_namespace_is_watched_by_default(cluster: Cluster) -> None:
     bodies = render(cluster, "rbac.userRoles=false")
     assert "LASTGOOD_NAMESPACES" not in environment(bodies)
-    assert not of_kind(bodies, "ClusterRole")
+    assert rights(of_kind(bodies, "ClusterRole")) == TRUST
     assert {role["metadata"]["namespace"] for role in of_kind(bodies, "Role")} == {NAMESPACE}
+
+
+def test_only_named_secrets_may_be_read(cluster: Cluster) -> None:
+    roles = of_kind(render(cluster, "sources.secrets={models-s3}"), "Role")
+    rules = [rule for role in roles for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert [(rule["resourceNames"], rule["verbs"]) for rule in rules] == [(["models-s3"], ["get"])]
+    assert rights([role for role in roles if role["metadata"]["name"] == "lastgood-watch"]) == WATCH | some(
+        "", ("secrets",), "get"
+    )
 
 
 def test_each_watched_namespace_gets_a_role(cluster: Cluster) -> None:
@@ -115,7 +127,7 @@ def test_each_watched_namespace_gets_a_role(cluster: Cluster) -> None:
 def test_all_namespaces_need_a_cluster_role(cluster: Cluster) -> None:
     bodies = render(cluster, "watch.all=true", "rbac.userRoles=false")
     assert environment(bodies)["LASTGOOD_NAMESPACES"] == "*"
-    assert rights(of_kind(bodies, "ClusterRole")) == WATCH
+    assert rights(of_kind(bodies, "ClusterRole")) == WATCH | TRUST
     assert [role["metadata"]["name"] for role in of_kind(bodies, "Role")] == ["lastgood-operator"]
 
 
@@ -150,7 +162,33 @@ def test_pod_passes_the_restricted_standard(cluster: Cluster, kind: str) -> None
 def test_root_and_store_are_read_only(cluster: Cluster) -> None:
     (container,) = operator(render(cluster))["spec"]["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert {mount["name"]: mount.get("readOnly") for mount in container["volumeMounts"]} == {"store": True, "tmp": None}
+    mounts = {mount["name"]: mount.get("readOnly") for mount in container["volumeMounts"]}
+    assert mounts == {"store": True, "tmp": None, "scratch": None}
+
+
+def test_operator_may_write_to_the_store_only_where_it_may_capture(cluster: Cluster) -> None:
+    bodies = render(cluster, "store.capture=true", "store.captureClaim=snapshots")
+    (container,) = operator(bodies)["spec"]["containers"]
+    assert next(mount for mount in container["volumeMounts"] if mount["name"] == "store") == {
+        "name": "store",
+        "mountPath": "/store",
+    }
+    assert environment(bodies)["LASTGOOD_CAPTURE_CLAIM"] == "snapshots"
+    assert "LASTGOOD_CAPTURE_CLAIM" not in environment(render(cluster))
+
+
+def test_operator_counts_what_it_copies_against_the_size_of_its_volume(cluster: Cluster) -> None:
+    bodies = render(cluster, "scratch.sizeLimit=3Gi", "verifyRate=64Mi")
+    (volume,) = [item for item in operator(bodies)["spec"]["volumes"] if item["name"] == "scratch"]
+    assert volume["emptyDir"]["sizeLimit"] == environment(bodies)["LASTGOOD_SCRATCH_BYTES"] == "3Gi"
+    assert environment(bodies)["LASTGOOD_SCRATCH"] == "/scratch"
+    assert environment(bodies)["LASTGOOD_VERIFY_BYTES_PER_SECOND"] == "64Mi"
+
+
+def test_a_large_number_stays_a_number(cluster: Cluster) -> None:
+    done = cluster.helm("template", "lastgood", str(sync.CHART), "--set-json", "verifyRate=268435456")
+    bodies = [body for body in yaml.safe_load_all(done.stdout) if body]
+    assert environment(bodies)["LASTGOOD_VERIFY_BYTES_PER_SECOND"] == "268435456"
 
 
 def test_verification_jobs_get_the_same_image(cluster: Cluster) -> None:
@@ -199,10 +237,15 @@ def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
         ("image.digest=sha256:abc", "digest"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("reverifyInterval=1 hour", "reverifyInterval"),
+        ("verifyRate=fast", "verifyRate"),
+        ("scratch.sizeLimit=0", "sizeLimit"),
+        ("scratch.sizeLimit=1T", "sizeLimit"),
         ("store.kind=hostPath", "hostPath"),
         ("store.kind=nfs", "kind"),
         ("store.claim.size=much", "size"),
         ("store.claim.accessModes={}", "accessModes"),
+        ("store.capture=yes", "capture"),
+        ("store.captureClaim=No_Claim", "captureClaim"),
         ("resources.limit.memory=1Gi", "limit"),
     ],
 )
@@ -279,7 +322,9 @@ def test_upgrade_leaves_the_quarantine_alone(upgraded: Cluster) -> None:
         ("create", "jobs.batch", True),
         ("list", "configmaps/lastgood-quarantine", True),
         ("get", "secrets", False),
-        ("get", "configmaps/another", False),
+        ("get", "configmaps/another", True),  # bundles of signatures are in ConfigMaps of any name
+        ("patch", "configmaps/another", False),
+        ("list", "configmaps", False),
         ("patch", "modeldeployments.lastgood.dev", False),
         ("delete", "modelsnapshots.lastgood.dev", False),
         ("create", "pods", False),

@@ -76,10 +76,10 @@ REFUSED = [
     (
         snapshot(source={"store": {"path": "a"}, "pvc": {"claimName": "models", "path": "a"}}),
         "spec.source",
-        "keep one of `store` and `pvc` and remove the other",
+        "keep one of `store`, `pvc`, `s3`, `oci` and `http`, and remove the others",
     ),
-    (snapshot(source={}), "spec.source", "give `store` (the operator's own volume) or `pvc`"),
-    (snapshot(source={"s3": {"bucket": "b"}}), "spec.source.s3", "unknown field"),
+    (snapshot(source={}), "spec.source", "give `store` (the operator's own volume), `pvc`"),
+    (snapshot(source={"ftp": {"host": "b"}}), "spec.source.ftp", "unknown field"),
     (snapshot(model="Digits 1"), "spec.model", "must be a DNS label"),
     (snapshot(runtime={"image": "a b"}), "spec.runtime.image", "must not contain white space"),
     (snapshot(trainedAt="yesterday"), "spec.trainedAt", "date-time"),
@@ -273,7 +273,7 @@ def test_explain_teaches_a_newcomer(cluster: Cluster) -> None:
     assert "only snapshots that served and stayed healthy for `soak`" in said
 
 
-@pytest.mark.parametrize("name", ["first.yaml", "pvc.yaml", "image-binding.yaml", "rollback.yaml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.yaml")))
 def test_example_is_accepted(cluster: Cluster, name: str) -> None:
     cluster.kubectl(
         "apply", "-f", "-", stdin='{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"lastgood-example"}}'

@@ -42,12 +42,13 @@ class Operator:
     kubeconfig: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
     arguments: Sequence[str] = ()
+    under: Sequence[str] = ()  # a program that runs it, such as a tracer
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; stdout is the security log."""
         command = [
-            *(sys.executable, "-m", "lastgood", "run", "--namespace", self.namespace),
+            *(*self.under, sys.executable, "-m", "lastgood", "run", "--namespace", self.namespace),
             *("--operator-namespace", self.namespace, "--store", str(self.store), "--allow-loopback"),
             *("--kubeconfig", str(self.kubeconfig or self.cluster.kubeconfig), *self.arguments),
         ]

@@ -16,18 +16,22 @@ from lastgood.api import names
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.rollback import ModelRollback
 from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.trust import ModelTrustPolicy
 from lastgood.cli import app, plugin, run
 from lastgood.core.requests import parse_wish
 from lastgood.core.words import INTEGRITY
 from lastgood.settings import NAMES
 from lastgood.signals.expression import Expression
+from lastgood.verify.scan import external
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "tests" / "cluster" / "README.md"])
-KINDS = {kind.__name__: kind for kind in (ModelSnapshot, ModelDeployment, ModelRollback)}
+KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (ModelSnapshot, ModelDeployment, ModelRollback, ModelTrustPolicy)
+}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 KEY = re.compile(r"(?<!\.)\blastgood\.dev/[a-z0-9.-]*[a-z0-9]")
@@ -65,7 +69,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def schema_of(kind: str) -> Body:
-    crd = yaml.safe_load((ROOT / "crds" / f"{kind.lower()}s.yaml").read_text())
+    plural = f"{kind.lower()}s".replace("policys", "policies")
+    crd = yaml.safe_load((ROOT / "crds" / f"{plural}.yaml").read_text())
     found: Body = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return found
 
@@ -120,6 +125,12 @@ def test_every_page_is_linked_from_the_readme_or_a_list() -> None:
     assert [shown(page) for page in PAGES if page not in linked and page != ROOT / "README.md"] == []
 
 
+def test_every_python_example_is_run_by_a_test() -> None:
+    with_code = [page for page in PAGES if any(blocks(page, "python")) and "cluster" not in page.parts]
+    tests = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    assert [shown(page) for page in with_code if not any(f'"{page.name}"' in text for text in tests)] == []
+
+
 @pytest.mark.parametrize("body", all_of(PAGES, bodies))
 def test_example_is_what_the_definitions_accept(body: Body) -> None:
     kind = body["kind"]
@@ -161,7 +172,7 @@ def test_texts_of_requests_are_understood() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_labels_and_annotations_exist(page: Path) -> None:
-    known = reference.keys() | {names.API_VERSION}
+    known = reference.keys() | {names.API_VERSION, external.API_VERSION.rpartition("/")[0]}
     assert {key.removeprefix("`") for key in KEY.findall(page.read_text())} <= known
 
 

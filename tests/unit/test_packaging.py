@@ -30,7 +30,8 @@ def schema(plural: str) -> Schema:
     return found
 
 
-SCHEMAS = {plural: schema(plural) for plural in ("modelsnapshots", "modeldeployments", "modelrollbacks")}
+KINDS = ("modelsnapshots", "modeldeployments", "modelrollbacks", "modeltrustpolicies", "clustermodeltrustpolicies")
+SCHEMAS = {plural: schema(plural) for plural in KINDS}
 
 
 def fields(node: Schema, path: str) -> Iterator[tuple[str, Schema]]:
@@ -144,6 +145,12 @@ def test_defaults_of_the_crd_are_those_of_the_operator() -> None:
     stored = {**body, "spec": defaulted(at("modeldeployments", "spec"), spec)}
     assert stored != body
     assert ModelDeployment.from_body(stored) == ModelDeployment.from_body(body)
+
+
+def test_policies_of_namespaces_and_of_the_cluster_say_the_same() -> None:
+    one, other = (dict(SCHEMAS[plural]) for plural in ("modeltrustpolicies", "clustermodeltrustpolicies"))
+    assert one.pop("description") != other.pop("description")
+    assert one == other
 
 
 def test_chart_sets_only_variables_that_the_operator_reads() -> None:
