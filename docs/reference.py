@@ -37,9 +37,13 @@ KEYS: Meanings = {
 TYPES: Meanings = {
     Type.VERIFIED: "ModelSnapshot: the bytes had the declared digest when they were last read. Unknown: not read yet, "
     "or could not be read.",
+    Type.SIGNED: "ModelSnapshot: the signatures that the trust policies ask for are there. Unknown: no policy names "
+    "signers for the model, or they have not been looked at.",
+    Type.SCANNED: "ModelSnapshot: scanners looked at the files and found nothing grave. Never that a model is clean.",
     Type.QUARANTINED: "ModelSnapshot: nothing may serve it.",
-    Type.READY: "ModelSnapshot: verified and not quarantined. ModelDeployment: every pod serves what it should, and "
-    "nothing else is to be done; else the reason says what is awaited.",
+    Type.RESTORABLE: "ModelSnapshot: a copy could be read whole and was good when it was last read.",
+    Type.READY: "ModelSnapshot: verified, not quarantined, and trusted as far as a policy asks. ModelDeployment: every "
+    "pod serves what it should, and nothing else is to be done; else the reason says what is awaited.",
     Type.HEALTHY: "ModelDeployment: every trigger has a verdict, none fired, and every pod is available.",
     Type.PROGRESSING: "ModelDeployment: a rollback is under way, or pods are starting.",
     Type.ROLLED_BACK: "ModelDeployment: what serves came by the last rollback. The reason is how that one ended.",
@@ -58,6 +62,34 @@ REASONS: dict[str, Meanings] = {
         Reason.UNREADABLE: "The bytes could not be read. That says nothing about them; it is tried again.",
         Reason.QUARANTINED: "The digest, or the snapshot, is quarantined.",
         Reason.NOT_QUARANTINED: "It is not quarantined.",
+        Reason.READ_WHOLE: "Every byte of a copy was read, and found good.",
+        Reason.CAPTURING: "It is being copied into the snapshot store.",
+        Reason.CAPTURED: "A copy is in the snapshot store.",
+        Reason.CAPTURE_FAILED: "It could not be copied into the store, and is tried again. The message says why.",
+        Reason.REPAIRING: "A bad copy in the store is about to be replaced by a good one.",
+        Reason.REPAIRED: "A good copy took the place of a bad one, which is kept as evidence.",
+        Reason.REPAIR_FAILED: "A bad copy in the store could not be replaced, and stays. The message says why.",
+    },
+    "Whether a snapshot is trusted": {
+        Reason.SIGNATURE_TRUSTED: "Enough trusted signers signed exactly these files, and no policy speaks against it.",
+        Reason.NO_TRUST_POLICY: "No trust policy says whose signatures count for the model.",
+        Reason.NOT_EXAMINED: "Its signatures have not been looked at yet.",
+        Reason.SIGNATURE_MISSING: "A policy asks for a signature, and it has none.",
+        Reason.SIGNATURE_INVALID: "A bundle is not right, or not over these files. The message names the file.",
+        Reason.SIGNATURE_UNTRUSTED: "It is signed by somebody whom the policy does not trust.",
+        Reason.TOO_FEW_SIGNATURES: "Fewer different signers than the policy's threshold.",
+        Reason.KEY_REVOKED: "The policy has revoked the key or certificate that signed it.",
+        Reason.KEY_NOT_VALID: "The key or certificate that signed it is not valid now: expired, or not valid yet.",
+        Reason.CLAIMS_MISMATCH: "It was signed as another model or version, or with other dates, than its spec says.",
+        Reason.FILES_LEFT_OUT: "The signature leaves out files that are there, and the policy does not allow that.",
+        Reason.POLICY_INVALID: "A trust policy cannot be used, and trusts nobody for its models. The message says why.",
+        Reason.DIGEST_REVOKED: "A trust policy revokes the digest: nothing may serve it.",
+        Reason.BELOW_FLOOR: "Its date lies below the floor of a trust policy, or it has no date that counts.",
+        Reason.DATE_NOT_SIGNED: "Signatures are required, and nobody signed its date: it counts for no `before=`.",
+        Reason.SCANNED: "Scanners looked at the files and found nothing grave.",
+        Reason.NOT_SCANNED: "A policy asks for a scan, and there is none of these bytes.",
+        Reason.SCAN_FINDING: "A scanner found something as grave as the policy does not allow. The message names it.",
+        Reason.FORMAT_REFUSED: "There are files in a format that the policy does not allow.",
     },
     "What a ModelDeployment does": {
         Reason.SERVING: "Nothing is to be done.",
@@ -86,7 +118,8 @@ REASONS: dict[str, Meanings] = {
         Reason.FIELD_OWNED: "Another field manager owns a bound field.",
         Reason.NO_CONFLICT: "No other field manager owns a bound field.",
         Reason.OPTED_IN: "The workload has opted in.",
-        Reason.REQUEST_REJECTED: "A request could not be understood, or is for another object.",
+        Reason.REQUEST_REJECTED: "A request could not be understood, is for another object, names what never served "
+        "here, or was there before the ModelDeployment was first looked at.",
         Reason.COOLDOWN: "A trigger fired within `rollback.cooldown` of the last rollback.",
         Reason.RATE_LIMITED: "There were `rollback.maxPerHour` automatic rollbacks within an hour.",
     },
@@ -133,7 +166,8 @@ OUTCOMES: Meanings = {
     Outcome.UNVALIDATED: "The target serves and is available; a check had no answer, or the bytes could not be read "
     "again after an emergency. Alerts.",
     Outcome.FAILED: "The target is bad or did not come up, or there was none. `outcomeReason` says which. Alerts.",
-    Outcome.REJECTED: "The record is for another ModelDeployment of the same name.",
+    Outcome.REJECTED: "The record is for another ModelDeployment of the same name, or its `from` never served here "
+    "with the digest that it says.",
     Outcome.SUPERSEDED: "An emergency took over, or what was to be left no longer serves.",
 }
 
