@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
+from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Intent, Left, Served, TriggerReport
+from lastgood.api.evidence import Capture, Finding, PassedOver, Scan
 from lastgood.api.meta import Condition
-from lastgood.api.names import Digest, Outcome, RecordName, SnapshotName
+from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
 from lastgood.api.rollback import Candidate, CheckReport, RollbackSpec, RollbackStatus
+from lastgood.api.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
 from lastgood.api.snapshot import QuarantineMark, SnapshotStatus, Verification
 from tests.integration.manifests import DIGEST, RECORD, Body, deployment, put, rollback, snapshot
 
@@ -35,6 +37,18 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NAME, RECORD_NAME, SHA = SnapshotName("digits-v1"), RecordName(f"digits-{RECORD}"), Digest(DIGEST)
 CONDITIONS = {"Ready": Condition(type="Ready", status="True", reason="Serving", message="m", since=NOW, generation=1)}
 SPEC = RollbackSpec(deployment="digits", deployment_uid="u", source=NAME, source_digest=SHA, reason="why").as_body()
+FACT = SignatureFact(
+    method=Method.CERTIFICATE,
+    key_id="c" * 64,
+    root_id="d" * 64,
+    identity="https://ci.example/release",
+    not_before=NOW,
+    not_after=NOW,
+    claims=Claims(model="digits", version="1", trained_at=NOW, data_cutoff=NOW, signed_at=NOW),
+    left_out=(".git/config",),
+)
+PROBLEM = SignatureProblem(source="spec.signatures[1]", reason=Reason.SIGNATURE_INVALID, message="m")
+FINDING = Finding(severity=Severity.HIGH, rule="pickle-import", file="a.pkl", evidence="os.system")
 FULL = [
     (
         snapshot("full"),
@@ -51,6 +65,15 @@ FULL = [
                 seconds=0.5,
                 bytes_per_second=7,
                 findings=("f",),
+                verified_at=NOW,
+                blake3=f"blake3:{'b' * 64}",
+                copy="mirrors[1]",
+                passed_over=(PassedOver(copy="source", reason="DigestMismatch", message="m"),),
+            ),
+            signatures=Examined(time=NOW, digest=SHA, anchors=DIGEST, facts=(FACT,), problems=(PROBLEM,)),
+            scan=Scan(time=NOW, digest=SHA, verdict="Finding", formats=("pickle",), findings=(FINDING,)),
+            capture=Capture(
+                reason="Captured", time=NOW, path="sha256/ab/cd", claim="store", message="m", bytes_done=5, size_bytes=5
             ),
             quarantine=QuarantineMark(scope="All", by="mia", reason="r", incident="INC-1", since=NOW),
             handled={"lastgood.dev/quarantine": "INC-1: r"},
@@ -68,7 +91,12 @@ FULL = [
             last_known_good="digits-v0",
             available_at=NOW,
             placement=3,
-            active=Active(name=RECORD_NAME, since=NOW, spec=SPEC),
+            active=Active(
+                name=RECORD_NAME,
+                since=NOW,
+                spec=SPEC,
+                intent=Intent(target=NAME, digest=SHA, at=NOW, verification="Recent", verified_at=NOW),
+            ),
             continues={"name": RECORD_NAME, "deeper": {"list": [1]}},
             held=Held(snapshot=NAME, digest=SHA, reason="r", rollback=RECORD_NAME, since=NOW),
             left=(Left(digest=SHA, snapshot=NAME, reason="r", at=NOW),) * 64,
