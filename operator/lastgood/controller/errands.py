@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -79,7 +80,7 @@ class Errand:
     running: Running
 
 
-class Errands:
+class Errands(ABC):
     """Runs errands that write to the store; what each of them is, a subclass says."""
 
     def __init__(
@@ -135,6 +136,7 @@ class Errands:
             self._memory.end_capture(errand.key)
             self._wake(errand.key)
 
+    @abstractmethod
     async def _do(self, errand: Errand) -> None:
         """Do it.
 
@@ -142,13 +144,12 @@ class Errands:
             LastgoodError: it was not done.
             VerifyError: it was not done.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def _failed(self, errand: Errand, message: str) -> None:
         """Say that it was not done; nothing, where nobody wants it any more."""
-        raise NotImplementedError
 
-    def _doing(self, errand: Errand) -> None:
+    def _doing(self, errand: Errand) -> None:  # noqa: B027  # a repair has nothing to tell
         """Say how far it is; called now and then."""
 
     def _store(self) -> Path:

@@ -9,7 +9,7 @@ from lastgood.api.sources import PvcSource
 from lastgood.errors import LastgoodError
 from lastgood.kube import redact
 from lastgood.kube.client import Client
-from lastgood.kube.job_body import Errand, NotAnsweredError, job_body
+from lastgood.kube.job_body import Errand, NotAnsweredError, Subject, job_body
 from lastgood.kube.jobs import answer_to, run
 from lastgood.settings import Settings
 
@@ -36,17 +36,9 @@ async def capture_on_claim(
     """
     if not settings.capture_claim:
         raise NotCapturedError(NO_CLAIM)
+    errand = Errand(command="capture-job", store=settings.capture_claim, arguments=("--store", "/store"))
     try:
-        job = job_body(
-            settings,
-            snapshot_name=snapshot.meta.name,
-            uid=snapshot.meta.uid,
-            claim=source.claim,
-            path=source.path,
-            digest=snapshot.digest,
-            nonce=nonce,
-            errand=Errand(command="capture-job", store=settings.capture_claim, arguments=("--store", "/store")),
-        )
+        job = job_body(settings, Subject.of(snapshot, source, nonce), errand)
         require_captured(answer_to(await run(client, snapshot.meta.namespace, job), nonce), snapshot)
     except NotAnsweredError as error:
         raise NotCapturedError(redact.line(str(error))) from error

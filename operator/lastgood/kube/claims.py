@@ -11,7 +11,7 @@ from lastgood.api.snapshot import ConfigMapBundle, ModelSnapshot, PathBundle
 from lastgood.api.sources import PvcSource
 from lastgood.errors import InvalidSpecError, LastgoodError
 from lastgood.kube.client import Client
-from lastgood.kube.job_body import Errand
+from lastgood.kube.job_body import Errand, Subject
 from lastgood.kube.jobs import ask_on_claim
 from lastgood.settings import Settings
 from lastgood.verify import Verdict
@@ -34,18 +34,7 @@ async def inspect_on_claim(
         return Inspection(
             result=unreadable(question.digest, "the trust policies name more keys than a Job can be given")
         )
-    result, answer = await ask_on_claim(
-        client,
-        settings,
-        namespace=snapshot.meta.namespace,
-        snapshot_name=snapshot.meta.name,
-        uid=snapshot.meta.uid,
-        claim=source.claim,
-        path=source.path,
-        digest=question.digest,
-        nonce=nonce,
-        errand=asked,
-    )
+    result, answer = await ask_on_claim(client, settings, Subject.of(snapshot, source, nonce), asked)
     if result.verdict is not Verdict.VERIFIED:
         return Inspection(result=result)
     return _with_evidence(Inspection(result=result), question, answer)

@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from lastgood.api.names import ANCHORS_VARIABLE, API_VERSION, FIELD_MANAGER, GROUP
+from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.sources import PvcSource
 from lastgood.errors import LastgoodError
 from lastgood.settings import Settings
 
@@ -39,21 +41,47 @@ class Errand:
 NO_MORE: Final = Errand()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Which bytes a Job is asked about, and by which question.
+
+    Attributes:
+        namespace: where the snapshot, its claim and the Job are.
+        snapshot: the name of the snapshot, which owns the Job.
+        uid: the snapshot's.
+        claim: the claim that is mounted read-only.
+        path: where on it the checkpoint is.
+        digest: what it should be, `sha256:` and 64 hex digits.
+        nonce: what tells this question's answer from every other.
+    """
+
+    namespace: str
+    snapshot: str
+    uid: str
+    claim: str
+    path: str
+    digest: str
+    nonce: str
+
+    @classmethod
+    def of(cls, snapshot: ModelSnapshot, source: PvcSource, nonce: str) -> Self:
+        """Return what a snapshot says, where one of its copies is on a claim."""
+        return cls(
+            namespace=snapshot.meta.namespace,
+            snapshot=snapshot.meta.name,
+            uid=snapshot.meta.uid,
+            claim=source.claim,
+            path=source.path,
+            digest=snapshot.digest,
+            nonce=nonce,
+        )
+
+
 class NotAnsweredError(LastgoodError):
     """The Job gave no answer that counts; nothing is known about the bytes."""
 
 
-def job_body(  # everything that a Job is told
-    settings: Settings,
-    *,
-    snapshot_name: str,
-    uid: str,
-    claim: str,
-    path: str,
-    digest: str,
-    nonce: str,
-    errand: Errand = NO_MORE,
-) -> Body:
+def job_body(settings: Settings, subject: Subject, errand: Errand = NO_MORE) -> Body:
     """Return the Job.
 
     Raises:
@@ -61,29 +89,18 @@ def job_body(  # everything that a Job is told
     """
     if settings.image is None:
         raise NotAnsweredError("the operator was not told its image (LASTGOOD_IMAGE), so it cannot start a Job")
-    owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": snapshot_name, "uid": uid}
-    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(nonce)}
-    command = [
-        errand.command,
-        "--root",
-        "/data",
-        "--path",
-        path,
-        "--digest",
-        digest,
-        "--nonce",
-        nonce,
-        *errand.arguments,
-    ]
+    owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": subject.snapshot, "uid": subject.uid}
+    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(subject.nonce)}
+    name = job_name(subject.uid, subject.nonce, errand.command)
     return {
-        "metadata": {"name": job_name(uid, nonce, errand.command), "labels": labels, "ownerReferences": [owner]},
+        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": DEADLINE_SECONDS,
             "ttlSecondsAfterFinished": TTL_SECONDS,
             "template": {
                 "metadata": {"labels": labels},
-                "spec": _pod(settings, claim, [*command, "--termination-log", TERMINATION_LOG], errand),
+                "spec": _pod(settings, subject.claim, _arguments(subject, errand), errand),
             },
         },
     }
@@ -97,6 +114,12 @@ def job_name(uid: str, nonce: str, command: str = NO_MORE.command) -> str:
 def short(nonce: str) -> str:
     """Return what of a nonce fits a name and a label."""
     return hashlib.sha256(nonce.encode()).hexdigest()[:12]
+
+
+def _arguments(subject: Subject, errand: Errand) -> list[str]:
+    where = ["--root", "/data", "--path", subject.path]
+    what = ["--digest", subject.digest, "--nonce", subject.nonce]
+    return [errand.command, *where, *what, *errand.arguments, "--termination-log", TERMINATION_LOG]
 
 
 def _pod(settings: Settings, claim: str, arguments: list[str], errand: Errand) -> Body:

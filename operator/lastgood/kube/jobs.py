@@ -13,7 +13,16 @@ from typing import Any, Final
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube import redact
 from lastgood.kube.client import Client
-from lastgood.kube.job_body import CONTAINER, DEADLINE_SECONDS, NO_MORE, Body, Errand, NotAnsweredError, job_body
+from lastgood.kube.job_body import (
+    CONTAINER,
+    DEADLINE_SECONDS,
+    NO_MORE,
+    Body,
+    Errand,
+    NotAnsweredError,
+    Subject,
+    job_body,
+)
 from lastgood.kube.problems import NotFoundError, UnavailableError
 from lastgood.kube.resources import JOBS, PODS
 from lastgood.settings import Settings
@@ -29,73 +38,24 @@ FINDINGS: Final = 20
 LARGEST: Final = 2**63 - 1
 
 
-async def verify_on_claim(  # whose claim, which path on it, and what it should be
-    client: Client,
-    settings: Settings,
-    *,
-    namespace: str,
-    snapshot_name: str,
-    uid: str,
-    claim: str,
-    path: str,
-    digest: str,
-    nonce: str,
-) -> Result:
-    """Hash a path on a claim by a Job in its namespace; whatever goes wrong is Unreadable, with a sentence.
-
-    Raises:
-        TransientError: the API server did not answer, or the Lease is not ours: try again.
-    """
-    found, _ = await ask_on_claim(
-        client,
-        settings,
-        namespace=namespace,
-        snapshot_name=snapshot_name,
-        uid=uid,
-        claim=claim,
-        path=path,
-        digest=digest,
-        nonce=nonce,
-    )
-    return found
-
-
-async def ask_on_claim(  # the same, and what else is asked
-    client: Client,
-    settings: Settings,
-    *,
-    namespace: str,
-    snapshot_name: str,
-    uid: str,
-    claim: str,
-    path: str,
-    digest: str,
-    nonce: str,
-    errand: Errand = NO_MORE,
+async def ask_on_claim(
+    client: Client, settings: Settings, subject: Subject, errand: Errand = NO_MORE
 ) -> tuple[Result, Body]:
-    """Return what a Job found, and its whole answer, which is empty where it gave none that counts.
+    """Return what a Job in the claim's namespace found, and its whole answer, empty where it gave none that counts.
+
+    Whatever goes wrong is Unreadable, with a sentence.
 
     Raises:
         TransientError: the API server did not answer, or the Lease is not ours: try again.
     """
     started = time.monotonic()
     try:
-        job = job_body(
-            settings,
-            snapshot_name=snapshot_name,
-            uid=uid,
-            claim=claim,
-            path=path,
-            digest=digest,
-            nonce=nonce,
-            errand=errand,
-        )
-        text = await run(client, namespace, job)
-        return parsed(text, digest=digest, nonce=nonce), _object(text)
+        text = await run(client, subject.namespace, job_body(settings, subject, errand))
+        return parsed(text, digest=subject.digest, nonce=subject.nonce), _object(text)
     except TransientError:
         raise
     except LastgoodError as error:
-        return unreadable(digest, redact.line(str(error)), time.monotonic() - started), {}
+        return unreadable(subject.digest, redact.line(str(error)), time.monotonic() - started), {}
 
 
 async def run(client: Client, namespace: str, job: Body) -> str:

@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from lastgood.verify.errors import RefusedEntryError, UnreadableError
+from lastgood.verify.errors import UnreadableError
 from lastgood.verify.hashing import Hashed, Way, content_blake3
-from lastgood.verify.manifest import manifest_digest, read_tree
+from lastgood.verify.manifest import MANIFEST_START, manifest_digest, read_tree, refuse_manifest
 from lastgood.verify.meter import Meter
 from lastgood.verify.parallel import Work, hash_files
 from lastgood.verify.reading import Stamp, open_below, open_path, opened, reading, refuse_kind
 from lastgood.verify.tree import require_size
 from lastgood.verify.values import Contents, FileEntry, Limits
-
-_MANIFEST_START: Final = b'[{"path":"'  # how every manifest begins in RFC 8785 form
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +99,5 @@ def _contents(digest: str, files: tuple[FileEntry, ...], found: list[Hashed], wa
 
 
 def _refuse_manifest(descriptor: int) -> None:
-    """Refuse a manifest as a checkpoint: the file has the digest of the directory that it describes."""
     with reading("the file"):
-        start = os.pread(descriptor, len(_MANIFEST_START), 0)
-    if start == _MANIFEST_START:
-        raise RefusedEntryError("the file is a manifest, which has the digest of a directory without being it")
+        refuse_manifest(os.pread(descriptor, len(MANIFEST_START), 0))

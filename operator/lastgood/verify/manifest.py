@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import rfc8785
 
-from lastgood.verify.errors import NothingToCheckError
+from lastgood.verify.errors import NothingToCheckError, RefusedEntryError
 from lastgood.verify.hashing import Hashed
 from lastgood.verify.meter import Meter, Progress
 from lastgood.verify.parallel import Work, hash_files
@@ -17,6 +18,7 @@ from lastgood.verify.tree import require_unchanged, walk
 from lastgood.verify.values import MAX_FINDINGS, FileEntry, Limits
 
 _DEFAULT = Limits()
+MANIFEST_START: Final = b'[{"path":"'  # how every manifest begins in RFC 8785 form
 
 
 def manifest(root: Path, *, limits: Limits = _DEFAULT, progress: Progress | None = None) -> tuple[FileEntry, ...]:
@@ -35,6 +37,16 @@ def manifest_digest(files: Iterable[FileEntry]) -> str:
         for file in sorted(files, key=lambda file: file.path)
     ]
     return f"sha256:{hashlib.sha256(rfc8785.dumps(rows)).hexdigest()}"
+
+
+def refuse_manifest(start: bytes) -> None:
+    """Refuse a manifest as a checkpoint of one file: it has the digest of the directory that it describes.
+
+    Raises:
+        RefusedEntryError: the file begins as every manifest does.
+    """
+    if start.startswith(MANIFEST_START):
+        raise RefusedEntryError("the file is a manifest, which has the digest of a directory without being it")
 
 
 def read_files(base: int, limits: Limits, meter: Meter, threads: int | None = None) -> tuple[FileEntry, ...]:

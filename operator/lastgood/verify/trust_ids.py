@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lastgood.api.meta import Meta
-from lastgood.api.names import Reason
 from lastgood.api.trust import (
     ModelTrustPolicy,
     PolicyCertificate,
@@ -20,7 +19,7 @@ from lastgood.api.trust import (
 from lastgood.core.trust import Floor, Trust, TrustedKey, TrustedRoot, anchors_digest
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.signing.certificates import Certificate, load_certificates
-from lastgood.verify.signing.errors import Problem, SignatureError
+from lastgood.verify.signing.errors import SignatureError
 from lastgood.verify.signing.keys import PublicKey, load_public_key
 
 
@@ -150,17 +149,3 @@ def _require_different(keys: tuple[TrustedKey, ...], roots: tuple[TrustedRoot, .
     pairs = [(root.root_id, root.identity) for root in roots]
     if same := next((root for index, root in enumerate(roots) if pairs[index] in pairs[:index]), None):
         raise InvalidSpecError(f"spec.signatures.certificates: {same.name!r} is the same signer as another entry")
-
-
-_REASONS = {
-    Problem.UNKNOWN_KEY: Reason.SIGNATURE_UNTRUSTED,
-    Problem.CERTIFICATE_CHAIN: Reason.SIGNATURE_UNTRUSTED,
-    Problem.CERTIFICATE_IDENTITY: Reason.SIGNATURE_UNTRUSTED,
-    Problem.CERTIFICATE_EXPIRED: Reason.KEY_NOT_VALID,
-    Problem.CERTIFICATE_NOT_YET_VALID: Reason.KEY_NOT_VALID,
-}
-
-
-def reason_of(error: SignatureError) -> Reason:
-    """Return the word of conditions and records for what is wrong with a bundle."""
-    return _REASONS.get(error.reason, Reason.SIGNATURE_INVALID)

@@ -10,8 +10,8 @@ import pytest
 from lastgood.cli.verify_job import message
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
-from lastgood.kube.job_body import job_body
-from lastgood.kube.jobs import parsed, verify_on_claim
+from lastgood.kube.job_body import Subject, job_body
+from lastgood.kube.jobs import ask_on_claim, parsed
 from lastgood.kube.resources import JOBS, PODS
 from lastgood.settings import Settings
 from lastgood.verify import Result, Verdict
@@ -31,7 +31,7 @@ ANSWER = {
     "findings": [],
     "message": "as it should be",
 }
-WHAT = {"snapshot_name": "v1", "uid": "s1", "claim": "models", "path": "digits/1", "digest": DIGEST, "nonce": "n1"}
+SUBJECT = Subject(namespace="ml", snapshot="v1", uid="s1", claim="models", path="digits/1", digest=DIGEST, nonce="n1")
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def ask(server: Server, settings: Settings = SETTINGS) -> Result:
-    return await verify_on_claim(server, settings, namespace="ml", **WHAT)  # type: ignore[arg-type]  # simulated
+    return (await ask_on_claim(server, settings, SUBJECT))[0]  # type: ignore[arg-type]  # simulated
 
 
 async def started(server: Server) -> None:
@@ -174,7 +174,7 @@ async def test_without_an_image_nothing_is_started() -> None:
 
 
 def test_the_job_can_do_nothing_but_read() -> None:
-    spec = job_body(SETTINGS, **WHAT)["spec"]["template"]["spec"]  # type: ignore[arg-type]  # a dict of texts
+    spec = job_body(SETTINGS, SUBJECT)["spec"]["template"]["spec"]
     container = spec["containers"][0]
     assert spec["automountServiceAccountToken"] is False
     assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}

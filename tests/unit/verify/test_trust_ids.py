@@ -9,13 +9,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from lastgood.api.names import Reason
 from lastgood.api.trust import ModelTrustPolicy
 from lastgood.core.trust import anchors_digest
 from lastgood.errors import InvalidSpecError
-from lastgood.verify.signing.errors import Problem, SignatureError
 from lastgood.verify.signing.keys import key_id
-from lastgood.verify.trust_ids import anchors, load_policy, read_policy, reason_of
+from lastgood.verify.trust_ids import anchors, load_policy, read_policy
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 KEYS = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
@@ -115,8 +113,3 @@ def test_anchors_of_several_policies_are_each_there_once() -> None:
     assert (len(found.keys), len(found.roots)) == (2, 1)
     assert found.digest == anchors_digest([first.trust, second.trust])
     assert anchors([first, second], "fraud").digest == anchors_digest([first.trust])
-
-
-@pytest.mark.parametrize("problem", list(Problem))
-def test_every_problem_of_a_bundle_has_its_word(problem: Problem) -> None:
-    assert reason_of(SignatureError(problem, "x")) in set(Reason)

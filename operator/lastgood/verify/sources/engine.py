@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lastgood.verify.errors import NothingToCheckError, RefusedEntryError, UnreadableError, UnsteadyError
-from lastgood.verify.manifest import differences, manifest_digest
+from lastgood.verify.manifest import MANIFEST_START, differences, manifest_digest, refuse_manifest
 from lastgood.verify.meter import Cancelled, Meter, Pace, Progress
 from lastgood.verify.printable import printable
 from lastgood.verify.sources.values import Chunk, Entry, Sink, Source
@@ -16,7 +16,6 @@ from lastgood.verify.values import FileEntry, Limits, Result, Verdict, require_d
 
 _DAY: Final = 24 * 3600.0  # seconds; a server that sends a byte now and then ends by this, if not by the limits
 _DEFAULT = Limits()
-_MANIFEST_START: Final = b'[{"path":"'  # see contents.py: a manifest has the digest of the directory it describes
 
 
 def verify_source(
@@ -105,8 +104,8 @@ class _Run:
         with ExitStack() as stack:
             write = stack.enter_context(self.into.file(entry.path, entry.size)) if self.into else None
             for chunk in chunks:
-                if size < len(_MANIFEST_START):
-                    start += bytes(chunk[: len(_MANIFEST_START)])
+                if size < len(MANIFEST_START):
+                    start += bytes(chunk[: len(MANIFEST_START)])
                 hasher.update(chunk)
                 size += len(chunk)
                 if write:
@@ -114,8 +113,8 @@ class _Run:
                 self.meter.add(len(chunk))
         if size != entry.size:
             raise UnreadableError(f"{printable(entry.path)} has {size} bytes, and {entry.size} were listed")
-        if not entry.path and start.startswith(_MANIFEST_START):
-            raise RefusedEntryError("the file is a manifest, which has the digest of a directory without being it")
+        if not entry.path:
+            refuse_manifest(start)
         return FileEntry(path=entry.path, size=size, sha256=hasher.hexdigest())
 
     def result(

@@ -5,7 +5,7 @@ from lastgood.verify.store.errors import BadCopyError, MismatchError, StoreError
 from lastgood.verify.store.evidence import Evidence, keep_evidence, move_to_evidence
 from lastgood.verify.store.held import Applied, Listing, apply, listing
 from lastgood.verify.store.layout import path_of
-from lastgood.verify.store.origin import LocalSource
+from lastgood.verify.store.origin import HeldCheckpoint
 from lastgood.verify.store.partial import Swept, sweep
 from lastgood.verify.store.repair import NoGoodCopyError, Repaired, repair
 from lastgood.verify.store.retention import Deletion, Held, Kept, Plan, plan
@@ -17,9 +17,9 @@ __all__ = [
     "Deletion",
     "Evidence",
     "Held",
+    "HeldCheckpoint",
     "Kept",
     "Listing",
-    "LocalSource",
     "MismatchError",
     "NoGoodCopyError",
     "Plan",

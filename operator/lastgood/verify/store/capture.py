@@ -26,7 +26,7 @@ from lastgood.verify.store.layout import (
     shard_of,
     status_in,
 )
-from lastgood.verify.store.origin import LocalSource
+from lastgood.verify.store.origin import HeldCheckpoint
 from lastgood.verify.store.partial import Heartbeat, Work, work
 from lastgood.verify.store.writing import Writer
 from lastgood.verify.values import FileEntry, Limits, Result, Verdict, require_digest
@@ -123,7 +123,7 @@ def capture_path(
     `relative` is `.` for the root itself, which may then be a file.
     """
     order = Order(store=store, expected=expected, limits=limits, progress=progress, cancelled=cancelled)
-    with LocalSource(root, relative, Meter(None, cancelled)) as source:
+    with HeldCheckpoint(root, relative, Meter(None, cancelled)) as source:
         return run(source, order)
 
 

@@ -18,7 +18,7 @@ from lastgood.verify.tree import Tree, require_size, require_unchanged, walk
 from lastgood.verify.values import Limits
 
 
-class LocalSource:
+class HeldCheckpoint:
     """A checkpoint on a disk that nobody trusts: listed before and after, each file opened without links.
 
     A context manager: it holds the checkpoint open, so that all of it is of one directory.

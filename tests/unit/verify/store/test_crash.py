@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lastgood.verify import digest, verify
-from lastgood.verify.store import LocalSource, apply, capture_path, listing, path_of, plan, repair, sweep
+from lastgood.verify.store import HeldCheckpoint, apply, capture_path, listing, path_of, plan, repair, sweep
 from tests.unit.verify.store.helpers import everything, in_child
 
 KILLED = -signal.SIGKILL
@@ -109,7 +109,7 @@ def test_repair_killed_at_every_change_of_the_disk_keeps_the_evidence(tmp_path: 
     bad.write_text("poison")
 
     def mend(store: Path) -> object:
-        with LocalSource(volume, "digits/2") as mirror:
+        with HeldCheckpoint(volume, "digits/2") as mirror:
             return repair(store, expected, [mirror], incident="INC-1")
 
     def check(store: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lastgood.verify import RefusedEntryError, StoppedError, UnreadableError, digest, verify
 from lastgood.verify.store import (
-    LocalSource,
+    HeldCheckpoint,
     MismatchError,
     NoGoodCopyError,
     StoreError,
@@ -136,7 +136,7 @@ def bad(volume: Path, store: Path) -> str:
 
 def test_a_repair_keeps_the_bad_copy_and_puts_a_good_one_in_its_place(volume: Path, store: Path, bad: str) -> None:
     others = [Memory(contents=(("a", b"wrong"),), name="first"), Memory(contents=(), name="second")]
-    with LocalSource(volume, "digits/2") as good:
+    with HeldCheckpoint(volume, "digits/2") as good:
         done = repair(store, bad, [*others, good], incident="INC-7")
     assert (done.source, len(done.passed_over)) == (2, 2)
     assert verify(store, path_of(bad), bad).verdict == "Verified"
@@ -162,7 +162,7 @@ def test_a_good_copy_is_left_alone(volume: Path, store: Path) -> None:
 
 
 def test_a_missing_copy_is_filled_without_evidence(volume: Path, checkpoint: Path, store: Path) -> None:
-    with LocalSource(volume, "digits/2") as good:
+    with HeldCheckpoint(volume, "digits/2") as good:
         done = repair(store, digest(checkpoint).digest, [good])
     assert done.evidence is None
     assert not done.copy.existed
@@ -172,7 +172,7 @@ def test_a_place_of_another_name_is_repaired(volume: Path, checkpoint: Path, sto
     expected = digest(checkpoint).digest
     (store / "digits" / "2").mkdir(parents=True)
     (store / "digits" / "2" / "config.json").write_text("poison")
-    with LocalSource(volume, "digits/2") as good:
+    with HeldCheckpoint(volume, "digits/2") as good:
         done = repair(store, expected, [good], path="digits/2")
     assert done.copy.path == "digits/2"
     assert done.evidence is not None
@@ -183,7 +183,7 @@ def test_link_in_place_of_the_snapshot_becomes_evidence_unfollowed(volume: Path,
     expected = digest(checkpoint).digest
     (store / path_of(expected)).parent.mkdir(parents=True)
     (store / path_of(expected)).symlink_to("/etc")
-    with LocalSource(volume, "digits/2") as good:
+    with HeldCheckpoint(volume, "digits/2") as good:
         done = repair(store, expected, [good])
     assert done.evidence is not None
     assert (store / done.evidence.path / "content").readlink() == Path("/etc")
