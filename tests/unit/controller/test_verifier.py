@@ -89,9 +89,10 @@ async def test_reading_ends_with_the_snapshot_that_it_is_for(store: Path) -> Non
 
 
 async def test_forgetting_one_snapshot_stops_no_other(store: Path) -> None:
-    bench, of = Bench(store), snapshot(store)
-    bench.verifier.forget(key_of(replace(of, meta=replace(of.meta, name="v0"))))
+    bench, of = Bench(store, 4 * SLOW), snapshot(store)
     await bench.verifier.start(of, key_of(of))
+    assert bench.memory.verifying(key_of(of))
+    bench.verifier.forget(key_of(replace(of, meta=replace(of.meta, name="v0"))))
     await bench.until(lambda: bench.memory.checked(key_of(of)))
     checked = bench.memory.checked(key_of(of))
     assert checked is not None
@@ -119,16 +120,17 @@ async def test_so_many_are_looked_at_at_once(
     monkeypatch.setattr(Copies, "inspect", look)
     monkeypatch.setattr("lastgood.controller.verifier.PATIENCE", 0.0)
     base = snapshot(store)
+    spaces = ["greedy"] * 3 * EACH + [f"ns-{number // EACH}" for number in range(places)]
     asked = [
-        replace(base, meta=replace(base.meta, namespace=f"ns-{number // EACH}", name=f"v{number}", uid=f"u{number}"))
-        for number in range(places + 2 * EACH)
+        replace(base, meta=replace(base.meta, namespace=space, name=f"v{number}", uid=f"{space}-{number}"))
+        for number, space in enumerate(spaces)
     ]
     for of in asked:
         waiter = rollback(of.meta.namespace) if of_a_rollback else key_of(of)
         await bench.verifier.start(of, waiter)
     await bench.until(lambda: len(looking) >= places)
     await asyncio.sleep(0.05)
-    assert len(looking) == places
+    assert (len(looking), sum(uid.startswith("greedy-") for uid in looking)) == (places, EACH)
     go_on.set()
     await bench.until(lambda: len(looking) == len(asked))
     await bench.verifier.close()
