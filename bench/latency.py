@@ -4,8 +4,9 @@ The clock starts when the annotation is sent and stops when a watch on Deploymen
 known-good snapshot. In between the operator records the intent, takes the lock, chooses and switches; nothing is
 skipped. Beside it, from the same run: the round trip of the annotation's own PATCH, which no operator can beat.
 
-Each rollback ends before the next is asked for; with --overlap the next is asked for as soon as one has switched,
-while the operator still quarantines, verifies and validates for those before it.
+Each rollback ends before the next is asked for, with its Events and the ReplicaSets of its workload: nothing was
+written for a while (`QUIET`). With --overlap the next is asked for as soon as one has switched, while the operator
+still quarantines, verifies and validates for those before it.
 """
 
 import argparse
@@ -43,6 +44,7 @@ NAMESPACES: Final = Resource(group="", version="v1", plural="namespaces", kind="
 STAMP: Final = "lastgood.dev/snapshot"
 AT_ONCE: Final = 8
 PATIENCE: Final = 300.0
+QUIET: Final = 0.1  # seconds; Events of one rollback are written one right after the other
 MEANING: Final = {
     "p50_ms": "annotation sent -> workload patched, median",
     "p99_ms": "the same, 99th percentile",
@@ -93,12 +95,17 @@ async def measure(cluster: Cluster, folder: Path, arguments: argparse.Namespace)
         await prepare(client, folder, models, arguments.replicas)
         used = process.cpu_seconds
         to_stderr(f"annotating {len(models)} ModelDeployments, one after another")
-        async with watching(client, WORKLOADS, switched) as switches, watching(client, DEPLOYMENTS, over) as ends:
+        async with (
+            watching(client, WORKLOADS, switched) as switches,
+            watching(client, DEPLOYMENTS, over) as ends,
+            watching(client, EVENTS, nobody) as events,
+        ):
             times = []
             for model in models:
                 times.append(await emergency(client, switches, model))
                 if not arguments.overlap:
                     await ends.when(model)
+                    await quiet(switches, ends, events)
         outcomes = await ended(client, len(models))
         figures = summary(times, outcomes, process, used)
     await connection.close()
@@ -183,10 +190,11 @@ def is_true(body: Body, type_: str) -> bool:
 
 @dataclass(kw_only=True)
 class Seen:
-    """When something was first seen of each model."""
+    """When something was first seen of each model, and when anything was seen last."""
 
     what: str
     times: dict[str, float] = field(default_factory=dict)
+    last: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def when(self, model: str) -> float:
@@ -215,6 +223,17 @@ def over(body: Body) -> str:
     return str(body["metadata"]["name"]) if rests else ""
 
 
+def nobody(_: Body) -> str:
+    """Return no model: of these objects only the time of the last change matters."""
+    return ""
+
+
+async def quiet(*watched: Seen) -> None:
+    """Wait until nothing has changed for a while."""
+    while (left := max(seen.last for seen in watched) + QUIET - time.perf_counter()) > 0:  # noqa: ASYNC110  # a time
+        await asyncio.sleep(left)
+
+
 @asynccontextmanager
 async def watching(client: Client, resource: Resource, about: Callable[[Body], str]) -> AsyncIterator[Seen]:
     """Watch objects for as long as the block, and note when each model is first told of."""
@@ -226,6 +245,7 @@ async def watching(client: Client, resource: Resource, about: Callable[[Body], s
         while True:  # the API server ends a watch when it likes
             async for event in client.watch(resource, NAMESPACE, field_selector="", resource_version=last):
                 now, body = time.perf_counter(), event["object"]
+                seen.last = now
                 last = body["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK" and (model := about(body)):
                     seen.times.setdefault(model, now)

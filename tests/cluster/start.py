@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SECONDS = 60
 FAKE_NODES = ("kwok-0", "kwok-1")
+# The heap of an API server with few objects is small, so that Go collects garbage every few dozen requests, which took
+# a fifth of its time; a production one has a hundred times the heap. This is four times fewer collections.
+GARBAGE = {"GOGC": "400"}
 
 
 class Start:
@@ -36,8 +39,11 @@ class Start:
         """Start components side by side."""
         for component in components:
             log = self.spec.path("logs", f"{component.name}.log")
-            self.processes[component.name] = spawn(component.argv, log, {"HOME": str(self.spec.directory)})
+            self.processes[component.name] = spawn(component.argv, log, self._environment())
         self._report("starting")
+
+    def _environment(self) -> dict[str, str]:
+        return {"HOME": str(self.spec.directory), **GARBAGE}
 
     def wait(self, what: str, done: Callable[[], bool]) -> None:
         """Wait until something is so.
