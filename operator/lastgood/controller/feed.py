@@ -23,6 +23,7 @@ Body = dict[str, Any]
 FIRST_SWEEP: Final = 5.0
 SWEEP_EVERY: Final = 60.0
 SETTLE: Final = 2.0  # what is on its way in the watch must not be fetched as well
+YOUNG: Final = 20_000  # objects
 SELECTORS: Final = {Kind.WORKLOAD: OPT_IN_LABEL}
 
 
@@ -190,3 +191,4 @@ def settle_memory() -> None:
     """Take the first list out of the garbage collector's rounds: each would pause the loop by 30 ms."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG)  # every 700 new objects a pause of up to a millisecond; a rollback makes some thousands

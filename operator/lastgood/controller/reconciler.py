@@ -199,9 +199,8 @@ class Reconciler:
             await _together(self._refresh(key, observed), record)
             return
         # The lock is written under the resource version that was seen, and its answer is the ModelDeployment as it is.
-        workload = Key(Kind.WORKLOAD, key.namespace, observed.deployment.target)
-        known = [workload] if self._cache.get(workload) else []
-        await _together(self._observer.refresh(*known), record, self._lock(key, observed, lock))
+        # So is the switch under the workload's: on a stale view it is refused, and everything is looked at afresh.
+        await _together(self._lock(key, observed, lock), record, self._observer.refresh())
 
     async def _lock(self, key: Key, observed: Observed, decision: Decision) -> None:
         await self._do(key, observed, decision)
