@@ -94,7 +94,7 @@ class Exposition:
         try:
             async with asyncio.timeout(self._sending):
                 await _send(request, response, answer)
-        except TimeoutError:  # one that asks and does not read must not keep the answer in memory
+        except (TimeoutError, ConnectionError):  # who asks and does not read must not keep the answer in memory
             if request.transport is not None:
                 request.transport.abort()
         return response

@@ -190,6 +190,20 @@ async def test_who_asks_and_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPa
         assert (await get(url))[0] == 200
 
 
+async def test_who_goes_away_half_way_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Form, "write", lambda _form, _scrape: b"x" * 2**26)
+    async with serving(Counted()) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readexactly(1000)
+        writer.transport.abort()
+        await asyncio.sleep(0.2)
+    assert caplog.records == []
+
+
 async def test_error_while_writing_an_answer_is_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     write = Form.write
     with monkeypatch.context() as broken:
