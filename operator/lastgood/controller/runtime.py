@@ -85,7 +85,7 @@ class Runtime:
         self._trust = TrustPolicies(client, namespaces=settings.namespaces, on_change=self._feed.trust_changed)
         self._audit = Audit(client, instance=settings.identity)
         self._health = Health(alive=self._alive, ready=self._ready)
-        self._exposition = Exposition(self._seen)
+        self._exposition = Exposition(self.seen)
         self._reconciler = make(
             Parts(
                 client=client,
@@ -189,7 +189,7 @@ class Runtime:
     def _ready(self) -> bool:
         return self._alive() and self._cache.complete and self._quarantine.synced and self._trust.synced
 
-    def _seen(self) -> Seen:
+    def seen(self) -> Seen:
         """Return what a scrape is made from: a copy of references, which takes no time."""
         return Seen(
             now=self._memory.now(),

@@ -15,7 +15,9 @@ import lastgood
 from lastgood.api.fields import format_time
 from lastgood.api.names import MetricName, Reason
 from lastgood.controller.metrics import HELP, Rows, Scrape, Seen
+from lastgood.controller.runtime import Parts, Runtime
 from lastgood.kube.cache import Cache, Key, Kind
+from lastgood.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -371,3 +373,19 @@ def test_scrape_does_not_see_what_changes_meanwhile() -> None:
 
 def versioned(body: Body, version: int) -> Body:
     return {**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}}
+
+
+def test_runtime_tells_of_objects_only_once_it_has_listed_all_of_them() -> None:
+    unused: Any = None
+    parts: list[Parts] = []
+
+    def make(given: Parts) -> Any:
+        parts.append(given)
+
+    settings = Settings(namespaces=("ml",), operator_namespace="ml", identity="operator-0")
+    runtime = Runtime(unused, settings, make)
+    cache = parts[0].cache
+    cache.put(Kind.SNAPSHOT, snapshot())
+    assert runtime.seen().bodies is None
+    cache.complete = True
+    assert list(runtime.seen().bodies or ()) == [Key(Kind.SNAPSHOT, "ml", "digits-v1")]
