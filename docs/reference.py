@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lastgood.api import names
-from lastgood.api.names import Outcome, Reason, Severity, Type
+from lastgood.api.names import MetricName, Outcome, Reason, Severity, Type
 from lastgood.api.signal import Verdict
+from lastgood.controller.metrics import HELP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -185,6 +186,9 @@ VERDICTS: Meanings = {
 }
 
 
+METRICS: Meanings = {str(name): text for name, text in HELP.items()}
+
+
 class Gap(Exception):  # noqa: N818  - what is missing is no error of the program
     """A name and its meaning do not go together."""
 
@@ -232,6 +236,7 @@ def page() -> str:
         ("outcomes", words(Outcome), OUTCOMES),
         ("severities", words(Severity), SEVERITIES),
         ("verdicts", words(Verdict), VERDICTS),
+        ("metrics", words(MetricName), METRICS),
     ):
         complete(title, wanted, meanings)
     return "\n".join(lines()) + "\n"
@@ -258,6 +263,8 @@ def lines() -> Iterator[str]:
     ):
         yield from ("", f"## {title}")
         yield from table(head, meanings)
+    yield from ("", "## Metrics", "", "Their labels, and rules to alert on: [metrics](metrics.md).")
+    yield from table("Metric", METRICS)
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ NAMES: Final[dict[str, str]] = {
     "pull_policy": "LASTGOOD_PULL_POLICY",
     "reverify_interval": "LASTGOOD_REVERIFY_INTERVAL",
     "liveness": "LASTGOOD_LIVENESS",
+    "metrics": "LASTGOOD_METRICS",
     "allow_loopback": "LASTGOOD_ALLOW_LOOPBACK",
     "lease_seconds": "LASTGOOD_LEASE_SECONDS",
     "verify_rate": "LASTGOOD_VERIFY_BYTES_PER_SECOND",
@@ -60,6 +61,7 @@ class Settings:
     pull_policy: str = "IfNotPresent"
     reverify_interval: float = 3600.0  # seconds
     liveness: tuple[str, int] | None = ("0.0.0.0", 8080)  # noqa: S104  # the kubelet asks from outside the pod
+    metrics: tuple[str, int] | None = None  # where /metrics is served; None: nowhere
     allow_loopback: bool = False
     lease_seconds: float = 6.0
     verify_rate: int = 256 * 2**20  # bytes a second for routine verification; 0 for no limit
@@ -157,7 +159,7 @@ def _interval(text: str) -> float:
     return float(seconds)
 
 
-def _liveness(text: str) -> tuple[str, int] | None:
+def _address(text: str) -> tuple[str, int] | None:
     if not text:
         return None
     host, _, port = text.rpartition(":")
@@ -190,7 +192,7 @@ def _bytes(text: str) -> int:
     return int(match[1]) * BYTES[match[2]]
 
 
-MAY_BE_EMPTY: Final = frozenset({"liveness"})
+MAY_BE_EMPTY: Final = frozenset({"liveness", "metrics"})
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "namespaces": _namespaces,
     "operator_namespace": _label,
@@ -199,7 +201,8 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "image": _image,
     "pull_policy": _pull_policy,
     "reverify_interval": _interval,
-    "liveness": _liveness,
+    "liveness": _address,
+    "metrics": _address,
     "allow_loopback": _bool,
     "lease_seconds": _lease_seconds,
     "verify_rate": _bytes,

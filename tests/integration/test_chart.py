@@ -82,6 +82,9 @@ OWN = some("", ("configmaps",), "get", "list", "watch", "patch", "create") | som
 )
 
 
+PEER = "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"
+
+
 def test_derived_manifests_equal_their_source(cluster: Cluster) -> None:
     helm = str(cluster.programs / "helm") if cluster.programs else "helm"
     stale = [str(path.relative_to(sync.ROOT)) for path in sync.differences(helm)]
@@ -204,6 +207,7 @@ def test_every_option_renders_what_the_api_server_accepts(cluster: Cluster) -> N
         "replicas=2",
         "podDisruptionBudget.enabled=true",
         "networkPolicy.enabled=true",
+        PEER,
         "store.supplementalGroups={7}",
     ]
     more = [
@@ -219,6 +223,44 @@ def test_every_option_renders_what_the_api_server_accepts(cluster: Cluster) -> N
     assert of_kind(bodies, "PodDisruptionBudget")
     assert of_kind(bodies, "NetworkPolicy")
     assert not of_kind(bodies, "PersistentVolumeClaim")
+
+
+def test_metrics_are_where_the_service_looks_for_them(cluster: Cluster) -> None:
+    bodies = render(cluster)
+    (service,) = of_kind(bodies, "Service")
+    (port,) = [port for port in operator(bodies)["spec"]["containers"][0]["ports"] if port["name"] == "metrics"]
+    assert environment(bodies)["LASTGOOD_METRICS"] == f"0.0.0.0:{port['containerPort']}"
+    assert service["spec"]["ports"] == [{"name": "metrics", "port": port["containerPort"], "targetPort": "metrics"}]
+    assert service["spec"]["selector"].items() <= operator(bodies)["metadata"]["labels"].items()
+    assert service["spec"]["clusterIP"] == "None"  # each replica has its own
+    assert not of_kind(bodies, "ServiceMonitor")
+
+
+def test_without_metrics_nothing_listens(cluster: Cluster) -> None:
+    bodies = render(cluster, "metrics.enabled=false", "networkPolicy.enabled=true", PEER)
+    assert "LASTGOOD_METRICS" not in environment(bodies)
+    assert [port["name"] for port in operator(bodies)["spec"]["containers"][0]["ports"]] == ["health"]
+    assert not of_kind(bodies, "Service")
+    (policy,) = of_kind(bodies, "NetworkPolicy")
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": "health"}]}]
+
+
+def test_service_monitor_finds_the_service(cluster: Cluster) -> None:
+    monitor = "metrics.serviceMonitor"
+    bodies = render(cluster, f"{monitor}.enabled=true", f"{monitor}.interval=30s", f"{monitor}.labels.release=prom")
+    (service,), (found,) = of_kind(bodies, "Service"), of_kind(bodies, "ServiceMonitor")
+    assert found["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert found["spec"]["endpoints"] == [{"port": "metrics", "honorLabels": True, "interval": "30s"}]
+    assert found["metadata"]["labels"]["release"] == "prom"
+
+
+def test_who_may_scrape_is_named_where_connections_are_restricted(cluster: Cluster) -> None:
+    (closed,) = of_kind(render(cluster, "networkPolicy.enabled=true"), "NetworkPolicy")
+    (policy,) = of_kind(render(cluster, "networkPolicy.enabled=true", PEER), "NetworkPolicy")
+    probes = {"ports": [{"port": "health"}]}
+    peer = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    assert closed["spec"]["ingress"] == [probes]
+    assert policy["spec"]["ingress"] == [probes, {"ports": [{"port": "metrics"}], "from": [peer]}]
 
 
 @pytest.mark.parametrize("folder", ["base", "all-namespaces"])
@@ -247,6 +289,9 @@ def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
         ("store.capture=yes", "capture"),
         ("store.captureClaim=No_Claim", "captureClaim"),
         ("resources.limit.memory=1Gi", "limit"),
+        ("metrics.port=1", "port"),
+        ("metrics.serviceMonitor.interval=often", "interval"),
+        ("networkPolicy.metricsFrom=everybody", "metricsFrom"),
     ],
 )
 def test_bad_value_is_refused_by_name(cluster: Cluster, value: str, field: str) -> None:
@@ -259,6 +304,12 @@ def test_all_namespaces_and_a_list_of_them_contradict_each_other(cluster: Cluste
     values = ["--set", "watch.all=true", "--set", "watch.namespaces={ml}"]
     done = cluster.helm("template", "lastgood", str(sync.CHART), *values, check=False)
     assert "watch" in done.stderr
+
+
+def test_nothing_can_be_monitored_where_nothing_is_served(cluster: Cluster) -> None:
+    values = ["--set", "metrics.enabled=false", "--set", "metrics.serviceMonitor.enabled=true"]
+    done = cluster.helm("template", "lastgood", str(sync.CHART), *values, check=False)
+    assert "metrics" in done.stderr
 
 
 # A life with Helm --------------------------------------------------------------------------------------------------

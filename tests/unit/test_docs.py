@@ -18,6 +18,7 @@ from lastgood.api.rollback import ModelRollback
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.api.trust import ModelTrustPolicy
 from lastgood.cli import app, plugin, run
+from lastgood.controller import metrics
 from lastgood.core.requests import parse_wish
 from lastgood.core.words import INTEGRITY
 from lastgood.settings import NAMES
@@ -205,6 +206,31 @@ def test_settings_are_all_documented() -> None:
     flags = {flag for action in run.parser()._actions for flag in action.option_strings if flag.startswith("--")}  # noqa: SLF001  argparse shows its options nowhere else
     told = flags - {"--help", "--kubeconfig", "--log-level"}
     assert [flag for flag in sorted(told) if f"`{flag}`" not in text] == []
+
+
+def test_metrics_are_all_documented_and_no_rule_asks_for_another() -> None:
+    page = ROOT / "docs" / "metrics.md"
+    known = {str(name) for name in names.MetricName}
+    assert known == set(re.findall(r"^\| `(lastgood_\w+)` \|", page.read_text(), re.MULTILINE))
+    rules = [rule for rule in prometheus_rules(page) if set(re.findall(r"lastgood_\w+", rule["expr"])) <= known]
+    assert {rule["alert"] for rule in rules} >= {"KnownGoodNotVerified", "NoKnownGood"}
+    assert rules == prometheus_rules(page)
+
+
+def test_conditions_of_alerts_are_told() -> None:
+    asked = {
+        (kind, condition)
+        for rule in prometheus_rules(ROOT / "docs" / "metrics.md")
+        for kind, condition in re.findall(r'lastgood_(\w+)_condition\{condition="(\w+)"\}', rule["expr"])
+    }
+    told = {"snapshot": metrics.SNAPSHOT_CONDITIONS, "deployment": metrics.DEPLOYMENT_CONDITIONS}
+    assert asked
+    assert asked <= {(kind, str(type_)) for kind, types in told.items() for type_ in types}
+
+
+def prometheus_rules(page: Path) -> list[Body]:
+    found = [yaml.safe_load(block) for block in blocks(page, "yaml") if "kind: PrometheusRule" in block]
+    return [rule for body in found for group in body["spec"]["groups"] for rule in group["rules"]]
 
 
 def test_undeclared_trigger_has_its_name() -> None:

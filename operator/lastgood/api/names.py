@@ -164,3 +164,20 @@ class Severity(StrEnum):
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
+
+
+class MetricName(StrEnum):
+    """The metrics that the operator serves; times are seconds since 1970."""
+
+    BUILD_INFO = "lastgood_build_info"
+    LEADER = "lastgood_leader"
+    SYNCED = "lastgood_synced"
+    SNAPSHOT_CREATED = "lastgood_snapshot_created_timestamp_seconds"
+    SNAPSHOT_VERIFIED = "lastgood_snapshot_last_verified_timestamp_seconds"
+    SNAPSHOT_NEXT = "lastgood_snapshot_next_verification_timestamp_seconds"
+    SNAPSHOT_CONDITION = "lastgood_snapshot_condition"
+    DEPLOYMENT_CONDITION = "lastgood_deployment_condition"
+    KNOWN_GOOD_VERIFIED = "lastgood_deployment_known_good_verified_timestamp_seconds"
+    ROLLBACKS = "lastgood_rollbacks"
+    VERIFICATIONS = "lastgood_verifications_total"
+    VERIFIED_BYTES = "lastgood_verified_bytes_total"

@@ -56,6 +56,7 @@ def reconciler(parts: Parts) -> Reconciler:
         trust=parts.trust,
         audit=parts.audit,
         settings=parts.settings,
+        memory=parts.memory,
     )
 
 
@@ -69,6 +70,7 @@ def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
         "image": arguments.image,
         "reverify_interval": arguments.reverify_interval,
         "liveness": arguments.liveness,
+        "metrics": arguments.metrics,
         "lease_seconds": arguments.lease_seconds,
         "verify_rate": arguments.verify_rate,
         "scratch": arguments.scratch,
@@ -98,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     add("--image", metavar="IMAGE", help="this operator's image, for the Jobs that verify claims")
     add("--reverify-interval", metavar="DURATION", help="how often each snapshot is hashed again (6h)")
     add("--liveness", metavar="HOST:PORT", help="where /healthz and /readyz are served; '' for nowhere")
+    add("--metrics", metavar="HOST:PORT", help="where /metrics is served for Prometheus (nowhere)")
     add("--lease-seconds", metavar="SECONDS", help="how long a dead operator blocks its standby (6)")
     add("--verify-rate", metavar="BYTES", help="how fast routine verification may read, a second (256Mi; 0: no limit)")
     add("--scratch", metavar="DIR", help="where remote checkpoints are put while scanners look into them")

@@ -61,17 +61,18 @@ class Reconciler:
         trust: TrustPolicies,
         audit: Audit,
         settings: Settings,
+        memory: Memory,
     ) -> None:
         self._client = client
         self._cache = cache
-        self._memory = Memory()
+        self._memory = memory
         self._probe = HttpProbe(deny=AddressPolicy(allow_loopback=settings.allow_loopback))
         self._observer = Observer(
             client=client,
             cache=cache,
             quarantine=quarantine,
             trust=trust,
-            memory=self._memory,
+            memory=memory,
             reverify=timedelta(seconds=settings.reverify_interval),
         )
         self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from lastgood.controller.exposition import Exposition
 from lastgood.controller.feed import Feed
 from lastgood.controller.health import Health
 from lastgood.controller.host import Host
+from lastgood.controller.metrics import Seen
 from lastgood.controller.queue import Queue
 from lastgood.errors import BrokenError
 from lastgood.kube.audit import Audit
@@ -17,6 +19,7 @@ from lastgood.kube.cache import Cache, Key
 from lastgood.kube.client import Client
 from lastgood.kube.connection import Connection
 from lastgood.kube.lease import Lease
+from lastgood.kube.memory import Memory
 from lastgood.kube.quarantine import Quarantine
 from lastgood.kube.trust import TrustPolicies
 from lastgood.settings import Settings
@@ -51,6 +54,7 @@ class Parts:
     trust: TrustPolicies
     audit: Audit
     settings: Settings
+    memory: Memory
 
 
 MakeReconciler = Callable[[Parts], Reconciler]
@@ -71,7 +75,7 @@ class Runtime:
             on_change=self._lease_changed,
         )
         client = Client(connection, fence=self._lease)
-        self._cache, self._queue = Cache(), Queue()
+        self._cache, self._queue, self._memory = Cache(), Queue(), Memory()
         self._queue.pause()
         self._feed = Feed(client, self._cache, self._queue, namespaces=settings.namespaces)
         self._host = Host(connection, self._feed, namespaces=settings.namespaces)
@@ -81,6 +85,7 @@ class Runtime:
         self._trust = TrustPolicies(client, namespaces=settings.namespaces, on_change=self._feed.trust_changed)
         self._audit = Audit(client, instance=settings.identity)
         self._health = Health(alive=self._alive, ready=self._ready)
+        self._exposition = Exposition(self.seen)
         self._reconciler = make(
             Parts(
                 client=client,
@@ -90,6 +95,7 @@ class Runtime:
                 trust=self._trust,
                 audit=self._audit,
                 settings=settings,
+                memory=self._memory,
             )
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -117,6 +123,8 @@ class Runtime:
         """Answer the kubelet, compete for the Lease, know everything, and only then watch and work."""
         if self._settings.liveness is not None:
             await self._health.start(*self._settings.liveness)
+        if self._settings.metrics is not None:
+            await self._exposition.start(*self._settings.metrics)
         self._spawn("lease", self._lease.run())
         self._spawn("quarantine", self._quarantine.run())
         self._spawn("trust", self._trust.run())
@@ -162,6 +170,7 @@ class Runtime:
         if host is not None:
             await asyncio.wait({host}, timeout=HOST_END)
             await _cancel([host])
+        await _within(CLOSE_END, self._exposition.stop())
         await _within(CLOSE_END, self._health.stop())
         await self._connection.close()
 
@@ -179,6 +188,16 @@ class Runtime:
 
     def _ready(self) -> bool:
         return self._alive() and self._cache.complete and self._quarantine.synced and self._trust.synced
+
+    def seen(self) -> Seen:
+        """Return what a scrape is made from: a copy of references, which takes no time."""
+        return Seen(
+            now=self._memory.now(),
+            leader=self._lease.mine,
+            bodies=self._cache.copy() if self._cache.complete else None,
+            verifications=dict(self._memory.verifications),
+            verified_bytes=self._memory.verified_bytes,
+        )
 
 
 async def _within(seconds: float, work: Awaitable[None]) -> None:

@@ -95,6 +95,10 @@ class Cache:
         wanted = frozenset(kinds)
         return tuple(key for key in self._bodies if key.kind in wanted)
 
+    def copy(self) -> dict[Key, Body]:
+        """Return the bodies as they are now, for another thread: a body is replaced, and never changed."""
+        return self._bodies.copy()
+
     def _forget(self, key: Key) -> None:
         body = self._bodies.pop(key, None)
         if body is None:

@@ -1,13 +1,13 @@
 """What this process knows and no object says: verifications, samples, drift. A restart forgets it, and may."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.evidence import Capture
-from lastgood.api.names import SnapshotName
+from lastgood.api.names import Reason, SnapshotName
 from lastgood.api.signal import Sample
 from lastgood.core.state import Checked, Drift, Tally
 from lastgood.kube.cache import Key
@@ -34,6 +34,8 @@ class Memory:
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self.now = clock
+        self.verifications: Counter[Reason] = Counter()  # those that ended here, by what they found
+        self.verified_bytes = 0  # of what they found good
         self._checked: dict[Key, Checked] = {}
         self._verifying: dict[Key, set[Key]] = {}
         self._captured: dict[Key, Capture] = {}
@@ -81,7 +83,13 @@ class Memory:
         """Note what a verification found, and return who waits for it."""
         if checked is not None:
             self._checked[key] = checked
+            self._count(checked)
         return self._verifying.pop(key, set())
+
+    def _count(self, checked: Checked) -> None:
+        self.verifications[checked.reason] += 1
+        if checked.reason is Reason.VERIFIED:
+            self.verified_bytes += checked.size_bytes
 
     def captured(self, key: Key) -> Capture | None:
         """Return what this process knows of a capture."""

@@ -12,6 +12,7 @@ def test_without_anything_one_namespace_is_looked_after() -> None:
     assert (found.namespaces, found.operator_namespace) == (("ml",), "ml")
     assert (found.liveness, found.allow_loopback, found.lease_seconds) == (("0.0.0.0", 8080), False, 6.0)  # noqa: S104
     assert found.identity
+    assert found.metrics is None
 
 
 def test_what_a_chart_sets() -> None:
@@ -24,6 +25,7 @@ def test_what_a_chart_sets() -> None:
         "LASTGOOD_PULL_POLICY": "Never",
         "LASTGOOD_REVERIFY_INTERVAL": "1h30m",
         "LASTGOOD_LIVENESS": "[::]:9000",
+        "LASTGOOD_METRICS": "0.0.0.0:9090",
         "LASTGOOD_ALLOW_LOOPBACK": "true",
         "LASTGOOD_LEASE_SECONDS": "15",
         "LASTGOOD_CAPTURE_CLAIM": "snapshots",
@@ -37,6 +39,7 @@ def test_what_a_chart_sets() -> None:
     assert (found.store, found.image, found.pull_policy) == (Path("/store"), "registry/lastgood:1", "Never")
     assert (found.reverify_interval, found.lease_seconds) == (5400.0, 15.0)
     assert (found.liveness, found.allow_loopback) == (("::", 9000), True)
+    assert found.metrics == ("0.0.0.0", 9090)  # noqa: S104  # Prometheus asks from outside the pod
     assert found.capture_claim == "snapshots"
     assert (found.verify_rate, found.scratch, found.scratch_bytes) == (2**28, Path("/scratch"), 10 * 2**30)
     assert found.watches("ml")
@@ -60,6 +63,7 @@ def test_an_empty_variable_is_an_unset_one() -> None:
     found = from_environment(dict.fromkeys(NAMES.values(), ""))
     assert (found.namespaces, found.image, found.store) == (("default",), None, None)
     assert found.liveness is None  # here, empty means nowhere
+    assert found.metrics is None
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,8 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LASTGOOD_REVERIFY_INTERVAL", "99999h"),
         ("LASTGOOD_LIVENESS", "8080"),
         ("LASTGOOD_LIVENESS", "host:99999"),
+        ("LASTGOOD_METRICS", "9090"),
+        ("LASTGOOD_METRICS", "host:0"),
         ("LASTGOOD_ALLOW_LOOPBACK", "maybe"),
         ("LASTGOOD_VERIFY_BYTES_PER_SECOND", "-1"),
         ("LASTGOOD_VERIFY_BYTES_PER_SECOND", "fast"),

@@ -101,3 +101,12 @@ def test_what_is_dropped_leaves_nothing_behind() -> None:
     cache.drop(KEY)
     assert cache.list(Kind.SNAPSHOT, "ml") == cache.related(Kind.SNAPSHOT, "ml", "digits") == []
     assert not cache.drop(KEY)
+
+
+def test_copy_for_another_thread_does_not_follow() -> None:
+    cache = Cache()
+    cache.put(Kind.SNAPSHOT, body(version=1, spec={"model": "old"}))
+    copy = cache.copy()
+    cache.put(Kind.SNAPSHOT, body(version=2, spec={"model": "new"}))
+    cache.put(Kind.SNAPSHOT, body("b"))
+    assert {key.name: found["spec"]["model"] for key, found in copy.items()} == {"a": "old"}
