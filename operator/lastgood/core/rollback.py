@@ -278,7 +278,7 @@ def verify_after(run: Run) -> Step | None:
         return None if target.name in run.observed.verifying else _verify(run, target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
-    problem = distrust(run.observed.trust, target, evidence_now(target, checked), run.observed.now)
+    problem = distrust(run.observed.trust, target, evidence_now(run.observed, target, checked), run.observed.now)
     if checked.reason == Reason.VERIFIED and problem:
         return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} is not trusted: {problem[1]}")
     word = "Fresh" if checked.reason == Reason.VERIFIED else "Unreadable"
