@@ -100,22 +100,19 @@ def _not_known(policy: Trust, scanner: Scanner, snapshot: ModelSnapshot, scan: E
     return Reason.NOT_SCANNED, f"{wants}, which {failed} (it is tried again): {scan.message[:512]}"
 
 
-def merged(old: Scans, new: Scans, snapshot: ModelSnapshot, now: datetime) -> tuple[ExternalScan, ...]:
-    """Return what a status says with what scanners said since; the latest word of each counts."""
+def merged(old: Scans, heard: Scans, snapshot: ModelSnapshot, now: datetime) -> tuple[ExternalScan, ...]:
+    """Return what a status says, with what this process was told in the place of anybody else's word."""
     rows = {scan.scanner: scan for scan in old}
-    for scan in new:
+    for scan in heard:
         known = rows.get(scan.scanner)
-        if scan.digest == snapshot.digest and _newer(scan, known, now):
-            rows[scan.scanner] = _still_found(scan, known)
+        row = _still_found(scan, known)
+        if scan.digest == snapshot.digest and (known is None or known.as_body() != row.as_body()):
+            rows[scan.scanner] = row
     if len(rows) <= MAX_SCANNERS:
         return tuple(rows.values())
+    # A time to come is not ours: whoever wrote it must not crowd out what was found.
     latest = sorted(rows.values(), key=lambda scan: min(scan.time, now), reverse=True)
     return tuple(latest[:MAX_SCANNERS])
-
-
-def _newer(scan: ExternalScan, known: ExternalScan | None, now: datetime) -> bool:
-    """A time to come is not ours: whoever wrote it must not keep what was found from being told."""
-    return known is None or known.digest != scan.digest or not scan.time <= known.time <= now
 
 
 def _still_found(scan: ExternalScan, known: ExternalScan | None) -> ExternalScan:
