@@ -183,5 +183,5 @@ def test_rollback_after_a_restart_waits_for_the_scanner_and_is_done(kubelet: Kub
     world.annotate("modeldeployment/digits", "rollback", "it looks wrong")
     world.operator.start()
     record = world.rollback()
-    assert (record["status"]["outcome"], record["status"]["target"]) == ("Succeeded", V1)
+    assert (record["status"]["outcome"], record["status"]["target"]["snapshot"]) == ("Succeeded", V1)
     assert kubelet.ran.count(ACME) >= 3

@@ -12,7 +12,7 @@ from lastgood.api.snapshot import ModelSnapshot
 from lastgood.api.sources import PvcSource
 from lastgood.controller.turns import Lanes
 from lastgood.controller.verifier import Verifier
-from lastgood.core.external import claim_copy, said_before, scan_by, unheard
+from lastgood.core.external import claim_copy, untold
 from lastgood.core.trust import Scanner
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.cache import Key
@@ -92,15 +92,20 @@ class ExternalScanners:
         Raises:
             TransientError: they cannot be asked now.
         """
-        policies, heard = [policy.trust for policy in self._trust.of(key.namespace)], self._memory.scans(key)
-        untried = [one for one in unheard(policies, snapshot, heard) if scan_by(one, snapshot, heard) is None]
-        missing = tuple(scanner for scanner in untried if said_before(scanner, snapshot))
-        if not missing or claim_copy(snapshot) is None:
+        missing = self._untold(key, snapshot)
+        if not missing:
             return False
         self.start(snapshot, missing, key)
         self._urgent[key].set()
-        await asyncio.wait({self._tasks[key]}, timeout=HEARING)
+        _, late = await asyncio.wait({self._tasks[key]}, timeout=HEARING)
+        if late:  # its answer counts when it comes
+            told = f"a switch waited {HEARING:g} s for it"
+            self._memory.note_scans(key, self._none(snapshot, self._untold(key, snapshot), told))
         return True
+
+    def _untold(self, key: Key, snapshot: ModelSnapshot) -> tuple[Scanner, ...]:
+        policies = (policy.trust for policy in self._trust.of(key.namespace))
+        return untold(policies, snapshot, self._memory.scans(key))
 
     async def _run(self, key: Key, snapshot: ModelSnapshot, scanners: tuple[Scanner, ...]) -> None:
         scans: tuple[ExternalScan, ...] = ()
@@ -117,7 +122,8 @@ class ExternalScanners:
         finally:
             if self._tasks.get(key) is asyncio.current_task():  # else the object is gone, and its name may be another's
                 del self._tasks[key], self._urgent[key]
-                self._memory.end_scan(key, scans)
+                self._memory.note_scans(key, scans)
+                self._memory.end_scan(key)
                 self._wake(key)
 
     async def _scan(self, key: Key, snapshot: ModelSnapshot, scanners: tuple[Scanner, ...]) -> tuple[ExternalScan, ...]:

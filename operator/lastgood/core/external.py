@@ -41,6 +41,14 @@ def said_before(scanner: Scanner, snapshot: ModelSnapshot) -> bool:
     return _counts(scanner, snapshot, snapshot.status.external)
 
 
+def untold(policies: Iterable[Trust], snapshot: ModelSnapshot, heard: Scans) -> tuple[Scanner, ...]:
+    """Return the scanners whose result is only in the status, as after a restart: a switch has to ask them first."""
+    if claim_copy(snapshot) is None:
+        return ()
+    missing = (scanner for scanner in unheard(policies, snapshot, heard) if said_before(scanner, snapshot))
+    return tuple(scanner for scanner in missing if scan_by(scanner, snapshot, heard) is None)
+
+
 def _counts(scanner: Scanner, snapshot: ModelSnapshot, scans: Scans) -> bool:
     scan = scan_by(scanner, snapshot, scans)
     return scan is not None and scan.counts

@@ -14,6 +14,7 @@ from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.signal import Verdict
 from lastgood.api.signature import Examined
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.core.external import untold
 from lastgood.core.trust import Scanner, Trust
 from lastgood.core.workload import Workload
 
@@ -154,6 +155,8 @@ class Observed:
             return checked
         if not during or self._left_since(snapshot.name, checked.at):
             return None
+        if untold(self.trust, snapshot, self.heard.get(snapshot.name, ())):
+            return None  # the next one waits for external scanners
         return checked if self.now - checked.at <= FRESH else None
 
     def _left_since(self, name: SnapshotName, at: datetime) -> bool:

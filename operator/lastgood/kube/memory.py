@@ -136,9 +136,12 @@ class Memory:
         self._scanning.add(key)
         return first
 
-    def end_scan(self, key: Key, scans: Iterable[ExternalScan] = ()) -> None:
-        """Note that they look no more, and what they said."""
+    def end_scan(self, key: Key) -> None:
+        """Note that they look no more."""
         self._scanning.discard(key)
+
+    def note_scans(self, key: Key, scans: Iterable[ExternalScan]) -> None:
+        """Note what they said; the last word of each."""
         rows = {scan.scanner: scan for scan in (*self.scans(key), *scans)}
         if rows:
             self._scans[key] = tuple(rows.values())

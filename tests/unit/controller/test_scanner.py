@@ -246,5 +246,7 @@ async def test_scanner_that_does_not_answer_keeps_no_switch_waiting(
     bench.silent = {"scan"}
     await bench.verifier.start(restarted(bench), WAITER)
     await bench.until(lambda: bench.memory.checked(KEY))
-    assert (bench.ran, bench.memory.scans(KEY)) == (["whole", "quick"], ())
+    (scan,) = bench.memory.scans(KEY)
+    assert (bench.ran, scan.counts) == (["whole", "quick"], False)
+    assert "waited" in scan.message
     assert bench.memory.scanning(KEY), "it may still answer, for the next time"

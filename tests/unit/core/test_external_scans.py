@@ -17,7 +17,7 @@ from lastgood.core.external import claim_copy, merged
 from lastgood.core.observed_snapshot import ObservedSnapshot
 from lastgood.core.selection import Question, passed_over
 from lastgood.core.snapshot import decide_snapshot
-from lastgood.core.state import Decision, ScanSnapshot, Switch, Tell, UpdateSnapshot
+from lastgood.core.state import Decision, ScanSnapshot, Switch, Tell, UpdateSnapshot, Verify
 from lastgood.core.trust import Scanner, Trust
 from tests.unit.core.builders import (
     NOW,
@@ -262,14 +262,23 @@ def test_what_only_the_status_says_is_asked_again_once_and_after_a_reading() -> 
 
 def test_switch_goes_by_what_this_process_was_told() -> None:
     of = claimed(GOOD)
-    observed = replace(swapped(world(), of), trust=(POLICY,), checked=checked(of))
-    found = passed_over(observed, LEAVING, of)
-    assert found is not None
-    assert found[0] == Reason.NOT_SCANNED, "anybody may have written the status"
-    assert passed_over(replace(observed, heard={name(2): (GOOD,)}), LEAVING, of) is None
-    desired = replace(declaring(having(observed, triggers=()), snapshot=name(2)))
-    assert not isinstance(decide(desired).action, Switch)
+    desired = replace(swapped(world(), of), trust=(POLICY,), checked=checked(of))
+    desired = declaring(having(desired, triggers=()), snapshot=name(2))
+    assert decide(desired).action == Verify(snapshot=of), "anybody may have written the status: it is looked at anew"
+    assert not isinstance(decide(replace(desired, heard={name(2): (FAILED,)})).action, Switch | Verify)
     assert decide(replace(desired, heard={name(2): (GOOD,)})).action == Switch(snapshot=of)
+
+
+def test_rollback_goes_by_what_this_process_was_told() -> None:
+    of = claimed(GOOD)
+    told = replace(swapped(world(), of), trust=(POLICY,), checked=checked(of), heard={name(2): (FAILED,)})
+    found = passed_over(told, LEAVING, of)
+    assert found is not None
+    assert found[0] == Reason.NOT_SCANNED
+    assert passed_over(replace(told, heard={name(2): (GOOD,)}), LEAVING, of) is None
+    untold = replace(told, heard={})
+    assert passed_over(untold, LEAVING, of) is None, "it is asked before the switch"
+    assert untold.fresh(of) is None
 
 
 def test_scanner_that_fails_is_asked_less_and_less() -> None:
