@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from lastgood.api.evidence import LOOKED
 from lastgood.api.external import MAX_SCANNERS, ExternalScan
@@ -100,15 +99,12 @@ def _not_known(policy: Trust, scanner: Scanner, snapshot: ModelSnapshot, scan: E
     if claim_copy(snapshot) is None:
         return Reason.NOT_ON_CLAIM, f"{wants}, which looks at snapshots on claims only: add a copy of kind pvc"
     if scan is None:
-        return (
-            Reason.NOT_SCANNED,
-            f"{wants}, which has not looked at it yet, or not since this operator started: it will",
-        )
+        return Reason.NOT_SCANNED, f"{wants}, which has not looked at it yet, or not for this operator: it will"
     failed = "did not look at all of it" if scan.verdict in LOOKED else "gave no result that counts"
     return Reason.NOT_SCANNED, f"{wants}, which {failed} (it is tried again): {scan.message[:512]}"
 
 
-def merged(old: Scans, heard: Scans, snapshot: ModelSnapshot, now: datetime) -> tuple[ExternalScan, ...]:
+def merged(old: Scans, heard: Scans, snapshot: ModelSnapshot) -> tuple[ExternalScan, ...]:
     """Return what a status says, with what this process was told in the place of anybody else's word."""
     rows = {scan.scanner: scan for scan in old}
     for scan in heard:
@@ -118,9 +114,8 @@ def merged(old: Scans, heard: Scans, snapshot: ModelSnapshot, now: datetime) -> 
             rows[scan.scanner] = row
     if len(rows) <= MAX_SCANNERS:
         return tuple(rows.values())
-    # A time to come is not ours: whoever wrote it must not crowd out what was found.
-    latest = sorted(rows.values(), key=lambda scan: min(scan.time, now), reverse=True)
-    return tuple(latest[:MAX_SCANNERS])
+    told = {scan.scanner for scan in heard}  # what anybody else wrote must not crowd them out
+    return tuple(sorted(rows.values(), key=lambda scan: scan.scanner not in told)[:MAX_SCANNERS])
 
 
 def _still_found(scan: ExternalScan, known: ExternalScan | None) -> ExternalScan:

@@ -274,7 +274,7 @@ def verify_after(run: Run) -> Step | None:
     if run.status.verification != "Recent" or target is None:
         return None
     checked, since = run.observed.found(target), run.status.switched_at
-    if checked is None or since is None or checked.at < since:
+    if checked is None or since is None or checked.at < since or run.observed.untold(target):
         return None if target.name in run.observed.verifying else _verify(run, target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")

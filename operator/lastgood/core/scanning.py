@@ -19,7 +19,7 @@ def scans_reported(observed: ObservedSnapshot) -> Step | None:
     if not observed.scans:
         return None
     snapshot = observed.snapshot
-    rows = merged(snapshot.status.external, observed.scans, snapshot, observed.now)
+    rows = merged(snapshot.status.external, observed.scans, snapshot)
     if rows == snapshot.status.external:
         return None
     reason, message, tell = _told(observed, rows)

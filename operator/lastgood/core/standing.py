@@ -82,10 +82,10 @@ def _restorable(snapshot: ModelSnapshot) -> Row:
 
 def _scans(snapshot: ModelSnapshot, policies: Policies, *, complete: bool) -> Row | None:
     """Say what scanners found, our own and those that policies name; what is found is told before what is missing."""
+    if not complete and Type.SCANNED in snapshot.status.conditions:
+        return None
     own = _scanned(snapshot) if snapshot.status.scan else None
     external = asked(policies, snapshot.model)
-    if not complete and snapshot.status.external:
-        return None  # what was said before stays
     if (own and own[1] is False) or not external:
         return own or _nobody_asks(snapshot)
     if problem := external_problem(policies, snapshot, snapshot.status.external):

@@ -155,9 +155,13 @@ class Observed:
             return checked
         if not during or self._left_since(snapshot.name, checked.at):
             return None
-        if untold(self.trust, snapshot, self.heard.get(snapshot.name, ())):
+        if self.untold(snapshot):
             return None  # the next one waits for external scanners
         return checked if self.now - checked.at <= FRESH else None
+
+    def untold(self, snapshot: ModelSnapshot) -> bool:
+        """Tell whether only the status has what an external scanner said: a verification for a switch asks first."""
+        return bool(untold(self.trust, snapshot, self.heard.get(snapshot.name, ())))
 
     def _left_since(self, name: SnapshotName, at: datetime) -> bool:
         ends = (period.until for period in self.deployment.status.history if period.snapshot == name)

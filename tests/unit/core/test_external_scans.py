@@ -9,7 +9,7 @@ import pytest
 from lastgood.api.evidence import Finding, Scan
 from lastgood.api.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan, read_external
 from lastgood.api.fields import Fields
-from lastgood.api.names import Reason, Severity
+from lastgood.api.names import Outcome, Reason, Severity
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.api.sources import PvcSource, S3Source, StoreSource
 from lastgood.core.decide import decide
@@ -33,6 +33,7 @@ from tests.unit.core.builders import (
     unverified,
     world,
 )
+from tests.unit.core.moments import EMERGENCY, SWITCHED, after, ended, status_of
 
 ACME, BETA = Scanner(name="acme", image="acme:1"), Scanner(name="beta", image="beta:1")
 POLICY = Trust(name="ModelTrustPolicy scanned", models=("digits",), external=(ACME,))
@@ -281,6 +282,15 @@ def test_rollback_goes_by_what_this_process_was_told() -> None:
     assert untold.fresh(of) is None
 
 
+def test_emergency_asks_scanners_after_the_switch_and_loses_no_target_for_a_restart() -> None:
+    of, facts = claimed(GOOD), SWITCHED | {"verification": "Recent", "quarantined": (digest(3),)}
+    observed = replace(swapped(after(facts, EMERGENCY), of), trust=(POLICY,), checked=checked(of))
+    assert decide(observed).action == Verify(snapshot=of), "a routine reading has not asked the scanner"
+    assert status_of(decide(replace(observed, heard={name(2): (GOOD,)}))).verification == "Fresh"
+    found = replace(GOOD, verdict="Finding", findings=(FOUND,))
+    assert ended(decide(replace(observed, heard={name(2): (found,)}))) == (Outcome.FAILED, Reason.TARGET_LOST)
+
+
 def test_scanner_that_fails_is_asked_less_and_less() -> None:
     def after(failing_for: timedelta, tried: timedelta) -> Decision:
         of = settled(claimed(replace(FAILED, time=NOW - tried)))
@@ -345,17 +355,17 @@ def test_same_failure_again_is_no_news() -> None:
     ],
 )
 def test_later_word_counts_where_it_is_one(known: ExternalScan, said: ExternalScan, kept: bool) -> None:  # noqa: FBT001 - a column of the table
-    assert merged((known,), (said,), claimed(), NOW) == ((said,) if kept else (known,))
+    assert merged((known,), (said,), claimed()) == ((said,) if kept else (known,))
 
 
 def test_what_was_found_stays_found_while_the_scanner_cannot_look_again() -> None:
     found = replace(GOOD, verdict="Finding", findings=(FOUND,))
-    rows = merged((found,), (replace(FAILED, time=NOW),), claimed(), NOW)
+    rows = merged((found,), (replace(FAILED, time=NOW),), claimed())
     said = why(claimed(*rows))
     assert said is not None
     assert said[0] == Reason.SCAN_FINDING
     assert not rows[0].counts
-    assert merged(rows, (replace(FAILED, time=NOW),), claimed(), NOW) == rows, "written once"
+    assert merged(rows, (replace(FAILED, time=NOW),), claimed()) == rows, "written once"
 
 
 def test_status_is_bounded_and_reads_back_as_written() -> None:
@@ -365,8 +375,10 @@ def test_status_is_bounded_and_reads_back_as_written() -> None:
     assert read.findings[0] == FOUND, "the gravest is not cut off"
     assert (len(read.findings), len(read.message), len(read.version)) == (MAX_FINDINGS, 512, 64)
     assert read_external(Fields({"externalScans": [read.as_body()]}, strict=False)) == (read,)
-    rows = tuple(replace(GOOD, scanner=f"s{number}", time=ago(hours=number)) for number in range(MAX_SCANNERS))
-    assert len(merged(rows, (replace(GOOD, time=NOW),), claimed(), NOW)) == MAX_SCANNERS
+    foreign = tuple(replace(GOOD, scanner=f"s{number}", time=NOW + DAY) for number in range(MAX_SCANNERS))
+    rows = merged(foreign, (GOOD,), claimed())
+    assert (len(rows), rows[0]) == (MAX_SCANNERS, GOOD)
+    assert merged(rows, (GOOD,), claimed()) == rows
 
 
 @pytest.mark.parametrize(
