@@ -27,6 +27,7 @@ Meanings = dict[str, str]
 KEYS: Meanings = {
     names.OPT_IN_LABEL: "Label on the workload: the name of the ModelDeployment that may switch it.",
     names.DEPLOYMENT_LABEL: "Label on a ModelRollback that the operator made: its ModelDeployment.",
+    names.SCANNER_LABEL: "Label on the Job of an external scanner, and on its pod: the scanner's name.",
     names.ROLLBACK: "Annotation on a ModelDeployment: asks for a rollback.",
     names.EMERGENCY: "Annotation on a ModelDeployment or on its workload: asks for an emergency rollback.",
     names.QUARANTINE: "Annotation on a ModelSnapshot: quarantines its digest in the namespace.",
@@ -88,8 +89,10 @@ REASONS: dict[str, Meanings] = {
         Reason.BELOW_FLOOR: "Its date lies below the floor of a trust policy, or it has no date that counts.",
         Reason.DATE_NOT_SIGNED: "Signatures are required, and nobody signed its date: it counts for no `before=`.",
         Reason.SCANNED: "Scanners looked at the files and found nothing grave.",
-        Reason.NOT_SCANNED: "A policy asks for a scan, and there is none of these bytes.",
+        Reason.NOT_SCANNED: "A policy asks for a scan, and there is none of these bytes, or not of all of them.",
         Reason.SCAN_FINDING: "A scanner found something as grave as the policy does not allow. The message names it.",
+        Reason.SCANNER_UNKNOWN: "A policy names an external scanner that this operator does not have.",
+        Reason.NOT_ON_CLAIM: "A policy names an external scanner, which looks at claims only, and no copy is on one.",
         Reason.FORMAT_REFUSED: "There are files in a format that the policy does not allow.",
     },
     "What a ModelDeployment does": {

@@ -5,7 +5,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,12 +29,14 @@ NAMES: Final[dict[str, str]] = {
     "scratch": "LASTGOOD_SCRATCH",
     "scratch_bytes": "LASTGOOD_SCRATCH_BYTES",
     "capture_claim": "LASTGOOD_CAPTURE_CLAIM",
+    "scanners": "LASTGOOD_SCANNERS",
 }
 
 ALL_NAMESPACES: Final = "*"
 LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|s|m|h))+")
 CLAIM: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,53}[a-z0-9])?")
+SCANNER_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 RATE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi)?")
 BYTES: Final = {None: 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -42,6 +44,7 @@ PULL_POLICIES: Final = ("IfNotPresent", "Always", "Never")
 DAY: Final = 86400.0
 SHORTEST_LEASE, LONGEST_LEASE = 3.0, 300.0
 LONGEST_IMAGE: Final = 512
+MOST_SCANNERS: Final = 8
 HIGHEST_PORT: Final = 65535
 
 
@@ -67,6 +70,7 @@ class Settings:
     verify_rate: int = 256 * 2**20  # bytes a second for routine verification; 0 for no limit
     capture_claim: str = ""  # in each namespace, what captures of claims are written to; empty: they are not possible
     scratch: Path | None = None  # where remote checkpoints are put while scanners look into them; None: the system's
+    scanners: Mapping[str, str] = field(default_factory=dict)  # images of external scanners, by name
     scratch_bytes: int = 0  # how much they may take together; 0 for no limit
 
     def watches(self, namespace: str) -> bool:
@@ -143,6 +147,19 @@ def _claim(text: str) -> str:
     return text
 
 
+def _scanners(text: str) -> dict[str, str]:
+    """Return the images of external scanners by name, from `NAME=IMAGE` with commas between."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    found = {name: image for name, _, image in pairs}
+    if len(pairs) > MOST_SCANNERS:
+        raise ValueError(f"must name at most {MOST_SCANNERS} scanners")
+    if len(found) != len(pairs):
+        raise ValueError("must name each scanner once")
+    if not all(LABEL.fullmatch(name) and SCANNER_IMAGE.fullmatch(image) for name, image in found.items()):
+        raise ValueError("must be NAME=IMAGE, the name of a-z, 0-9 and '-', and commas between several")
+    return found
+
+
 def _pull_policy(text: str) -> str:
     if text not in PULL_POLICIES:
         raise ValueError(f"must be one of {', '.join(PULL_POLICIES)}")
@@ -209,4 +226,5 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "scratch": _directory,
     "scratch_bytes": _bytes,
     "capture_claim": _claim,
+    "scanners": _scanners,
 }

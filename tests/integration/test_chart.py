@@ -180,6 +180,13 @@ def test_operator_may_write_to_the_store_only_where_it_may_capture(cluster: Clus
     assert "LASTGOOD_CAPTURE_CLAIM" not in environment(render(cluster))
 
 
+def test_scanners_are_given_by_name_and_image_and_none_by_default(cluster: Cluster) -> None:
+    values = ("scanners[0].name=acme", "scanners[0].image=registry.example:5000/acme:2", "scanners[1].name=beta")
+    bodies = render(cluster, *values, "scanners[1].image=beta")
+    assert environment(bodies)["LASTGOOD_SCANNERS"] == "acme=registry.example:5000/acme:2,beta=beta"
+    assert "LASTGOOD_SCANNERS" not in environment(render(cluster))
+
+
 def test_operator_counts_what_it_copies_against_the_size_of_its_volume(cluster: Cluster) -> None:
     bodies = render(cluster, "scratch.sizeLimit=3Gi", "verifyRate=64Mi")
     (volume,) = [item for item in operator(bodies)["spec"]["volumes"] if item["name"] == "scratch"]
@@ -288,6 +295,9 @@ def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
         ("store.claim.accessModes={}", "accessModes"),
         ("store.capture=yes", "capture"),
         ("store.captureClaim=No_Claim", "captureClaim"),
+        ("scanners[0].name=acme", "image"),
+        ("scanners[0].name=Acme,scanners[0].image=acme", "name"),
+        ("scanners[0].name=acme,scanners[0].image=an image", "image"),
         ("resources.limit.memory=1Gi", "limit"),
         ("metrics.port=1", "port"),
         ("metrics.serviceMonitor.interval=often", "interval"),

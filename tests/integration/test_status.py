@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Intent, Left, Served, TriggerReport
 from lastgood.api.evidence import Capture, Finding, PassedOver, Scan
+from lastgood.api.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
 from lastgood.api.rollback import Candidate, CheckReport, RollbackSpec, RollbackStatus
@@ -49,6 +51,17 @@ FACT = SignatureFact(
 )
 PROBLEM = SignatureProblem(source="spec.signatures[1]", reason=Reason.SIGNATURE_INVALID, message="m")
 FINDING = Finding(severity=Severity.HIGH, rule="pickle-import", file="a.pkl", evidence="os.system")
+EXTERNAL = ExternalScan(
+    scanner="acme",
+    image="registry.example/acme:2",
+    version="2.1",
+    time=NOW,
+    digest=SHA,
+    verdict="Finding",
+    complete=True,
+    message="it left out 1 files: a: b",
+    findings=(FINDING,) * MAX_FINDINGS,
+)
 FULL = [
     (
         snapshot("full"),
@@ -72,6 +85,7 @@ FULL = [
             ),
             signatures=Examined(time=NOW, digest=SHA, anchors=DIGEST, facts=(FACT,), problems=(PROBLEM,)),
             scan=Scan(time=NOW, digest=SHA, verdict="Finding", formats=("pickle",), findings=(FINDING,)),
+            external=tuple(replace(EXTERNAL, scanner=f"s{number}") for number in range(MAX_SCANNERS)),
             capture=Capture(
                 reason="Captured", time=NOW, path="sha256/ab/cd", claim="store", message="m", bytes_done=5, size_bytes=5
             ),

@@ -55,6 +55,10 @@ def from_source(**source: object) -> Body:
 
 REFUSED = [
     (policy(models=[]), "spec.models", "at least 1 items"),
+    (policy(scan={"external": ["Acme"]}), "spec.scan.external[0]", "names of installed scanners"),
+    (policy(scan={"external": ["registry/acme:1"]}), "spec.scan.external[0]", "names of installed scanners"),
+    (policy(scan={"external": ["acme", "acme"]}), "spec.scan.external[1]", "Duplicate value"),
+    (policy(scan={"external": [f"s{number}" for number in range(9)]}), "spec.scan.external", "at most 8"),
     (policy(models=["Digits 1"]), "spec.models[0]", "model families"),
     (policy(signatures={}), "spec.signatures", "names nobody"),
     (signers(keys=[]), "spec.signatures", "names nobody"),

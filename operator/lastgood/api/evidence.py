@@ -4,6 +4,7 @@ All of it is written by the operator and read back leniently: nonsense in a stat
 absent would be the friendlier answer, as the strictest one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,11 @@ class Finding:
         }
 
 
+def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order in which they are kept where there is not room for all."""
+    return sorted(findings, key=lambda item: _ORDER.index(item.severity))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scan:
     """What the scanners said of the files of a digest; `verdict` is NoFinding, Anomaly, Finding or Unreadable.
@@ -60,7 +66,7 @@ class Scan:
 
     def as_body(self) -> dict[str, Any]:
         """Return it as the API server stores it, the gravest findings first: what is cut off must not be the worst."""
-        findings = sorted(self.findings, key=lambda item: _ORDER.index(item.severity))
+        findings = gravest_first(self.findings)
         formats = self.formats
         if len(formats) > MAX_FORMATS:
             formats = (*formats[: MAX_FORMATS - 1], TOO_MANY_FORMATS)
@@ -215,11 +221,12 @@ def read_scan(fields: Fields) -> Scan | None:
         digest=Digest(fields.text("digest", limit=71)),
         verdict=fields.text("verdict"),
         formats=fields.texts("formats", (TOO_MANY_FORMATS,), limit=MAX_FORMATS),
-        findings=tuple(_finding(item) for item in fields.items("findings", limit=MAX_FINDINGS)),
+        findings=tuple(read_finding(item) for item in fields.items("findings", limit=MAX_FINDINGS)),
     )
 
 
-def _finding(item: Fields) -> Finding:
+def read_finding(item: Fields) -> Finding:
+    """Read a finding; one of a severity that nobody knows is the gravest."""
     severity = item.text("severity")
     known = Severity(severity) if severity in set(Severity) else Severity.CRITICAL
     return Finding(severity=known, rule=item.text("rule"), file=item.text("file"), evidence=item.text("evidence"))

@@ -11,6 +11,7 @@ ANCHORS_VARIABLE = "LASTGOOD_ANCHORS"
 
 OPT_IN_LABEL = f"{GROUP}/model-deployment"
 DEPLOYMENT_LABEL = f"{GROUP}/deployment"
+SCANNER_LABEL = f"{GROUP}/scanner"
 
 ROLLBACK = f"{GROUP}/rollback"
 EMERGENCY = f"{GROUP}/emergency-rollback"
@@ -82,6 +83,8 @@ class Reason(StrEnum):
     SCANNED = "Scanned"
     NOT_SCANNED = "NotScanned"
     SCAN_FINDING = "ScanFinding"
+    SCANNER_UNKNOWN = "ScannerUnknown"
+    NOT_ON_CLAIM = "NotOnClaim"
     FORMAT_REFUSED = "FormatRefused"
     # What a ModelDeployment does
     SERVING = "Serving"

@@ -17,6 +17,7 @@ from lastgood.api.evidence import (
     read_passed_over,
     read_scan,
 )
+from lastgood.api.external import ExternalScan, read_external
 from lastgood.api.fields import Fields, compact, format_time
 from lastgood.api.meta import Condition, Meta, read_conditions
 from lastgood.api.names import Digest, Reason, SnapshotName, Type
@@ -137,6 +138,7 @@ class SnapshotStatus:
     verification: Verification | None = None
     signatures: Examined | None = None
     scan: Scan | None = None
+    external: tuple[ExternalScan, ...] = ()
     capture: Capture | None = None
     quarantine: QuarantineMark | None = None
     handled: Mapping[str, str] = field(default_factory=dict)
@@ -154,6 +156,7 @@ class SnapshotStatus:
             "verification": self.verification.as_body() if self.verification else None,
             "signatures": examined_body(self.signatures) if self.signatures else None,
             "scan": self.scan.as_body() if self.scan else None,
+            "externalScans": [scan.as_body() for scan in self.external] or None,
             "capture": self.capture.as_body() if self.capture else None,
             "quarantine": self.quarantine.as_body() if self.quarantine else None,
             "handledRequests": dict(self.handled),
@@ -315,6 +318,7 @@ def _status(status: Fields) -> SnapshotStatus:
         verification=_verification(status.child("verification")),
         signatures=read_examined(status.child("signatures")),
         scan=read_scan(status.child("scan")),
+        external=read_external(status),
         capture=read_capture(status.child("capture")),
         quarantine=_quarantine(status.child("quarantine")),
         handled=status.mapping("handledRequests"),

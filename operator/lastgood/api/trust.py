@@ -18,8 +18,10 @@ MAX_MODELS = 64
 MAX_ANCHORS = 16
 MAX_REVOKED = 256
 MAX_FORMATS = 32
+MAX_SCANNERS = 8
 MAX_PEM = 8192
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SCANNER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FORMAT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -68,6 +70,7 @@ class ModelTrustPolicy:
     formats: tuple[str, ...] | None = None
     scanned: bool = False
     fail_on: Severity = Severity.HIGH
+    external: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -97,6 +100,7 @@ class ModelTrustPolicy:
             formats=_formats(spec),
             scanned=scan.flag("required", default=spec.has("scan")),
             fail_on=_severity(scan),
+            external=_external(scan),
         )
         return _fitting(policy, spec)
 
@@ -183,6 +187,15 @@ def _formats(spec: Fields) -> tuple[str, ...] | None:
     if not allowed or not all(_FORMAT.fullmatch(name) for name in allowed):
         raise InvalidSpecError("spec.formats.allowed: must name at least one format, such as safetensors")
     return allowed
+
+
+def _external(scan: Fields) -> tuple[str, ...]:
+    """Return the external scanners by their names; which image is behind one, only an administrator says."""
+    names = scan.texts("external", limit=MAX_SCANNERS)
+    if not all(_SCANNER.fullmatch(name) for name in names) or len(set(names)) != len(names):
+        expected = "must be different names of scanners, of a-z, 0-9 and '-', with at most 63 characters"
+        raise InvalidSpecError(f"{scan.at('external')}: {expected}")
+    return names
 
 
 def _severity(scan: Fields) -> Severity:

@@ -76,6 +76,7 @@ def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
         "scratch": arguments.scratch,
         "scratch_bytes": arguments.scratch_bytes,
         "capture_claim": arguments.capture_claim,
+        "scanners": ",".join(arguments.scanner) if arguments.scanner else None,
         "allow_loopback": "true" if arguments.allow_loopback else None,
     }
 
@@ -105,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     add("--verify-rate", metavar="BYTES", help="how fast routine verification may read, a second (256Mi; 0: no limit)")
     add("--scratch", metavar="DIR", help="where remote checkpoints are put while scanners look into them")
     add("--capture-claim", metavar="CLAIM", help="the store claim of each namespace, for captures of claims by a Job")
+    add("--scanner", action="append", metavar="NAME=IMAGE", help="an external scanner that policies may name; up to 8")
     add("--scratch-bytes", metavar="BYTES", help="how much they may take there together (0: no limit)")
     add("--allow-loopback", action="store_true", help="let triggers and checks call this machine")
     add("--log-level", choices=LEVELS, default="info", help="of stderr; the security log on stdout is complete")

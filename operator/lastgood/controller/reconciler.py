@@ -13,6 +13,7 @@ from lastgood.controller.capturer import Capturer
 from lastgood.controller.queue import Queue
 from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
+from lastgood.controller.scanner import ExternalScanners
 from lastgood.controller.verifier import Verifier
 from lastgood.core.decide import decide, foreseen
 from lastgood.core.observed_snapshot import ObservedSnapshot
@@ -24,6 +25,7 @@ from lastgood.core.state import (
     Observed,
     RepairSnapshot,
     RunChecks,
+    ScanSnapshot,
     Tell,
     Verify,
 )
@@ -78,6 +80,10 @@ class Reconciler:
         self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)
         self._verifier = Verifier(client=client, settings=settings, memory=self._memory, trust=trust, wake=queue.add)
         self._copying(client, settings, queue)
+        self._scanners = ExternalScanners(
+            client=client, settings=settings, memory=self._memory, verifier=self._verifier, trust=trust, wake=queue.add
+        )
+        self._verifier.hear = self._scanners.hear
         self._audit = audit
         self._sampler = Sampler(client=client, probe=self._probe, memory=self._memory, wake=queue.add)
 
@@ -112,6 +118,7 @@ class Reconciler:
         await self._sampler.close()
         await self._capturer.close()
         await self._repairer.close()
+        await self._scanners.close()
         await self._verifier.close()
         await self._probe.close()
 
@@ -135,6 +142,8 @@ class Reconciler:
         elif isinstance(action, RepairSnapshot):
             await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
             self._repairer.start(action.snapshot, key)
+        elif isinstance(action, ScanSnapshot):
+            self._scanners.start(action.snapshot, action.scanners, key)
         elif isinstance(action, CaptureSnapshot):
             self._capturer.start(action.snapshot, key)
         elif action is not None and not isinstance(action, RunChecks):
@@ -215,7 +224,7 @@ class Reconciler:
         if isinstance(action, RunChecks):
             self._sampler.check(key, observed.deployment, action.checks)
             return False
-        if action is not None and not isinstance(action, CaptureSnapshot):
+        if action is not None and not isinstance(action, CaptureSnapshot | ScanSnapshot):
             await self._actor.tell(meta, "ModelDeployment", decision, **_facts(observed))
             await self._actor.act(key, action, observed)
         return True
@@ -229,6 +238,7 @@ class Reconciler:
         self._verifier.forget(key)
         self._capturer.forget(key)
         self._repairer.forget(key)
+        self._scanners.forget(key)
         self._sampler.forget(key)
         return None
 

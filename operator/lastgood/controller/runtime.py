@@ -82,7 +82,12 @@ class Runtime:
         self._quarantine = Quarantine(
             client, namespace=settings.operator_namespace, on_change=self._feed.quarantine_changed
         )
-        self._trust = TrustPolicies(client, namespaces=settings.namespaces, on_change=self._feed.trust_changed)
+        self._trust = TrustPolicies(
+            client,
+            namespaces=settings.namespaces,
+            scanners=settings.scanners,
+            on_change=self._feed.trust_changed,
+        )
         self._audit = Audit(client, instance=settings.identity)
         self._health = Health(alive=self._alive, ready=self._ready)
         self._exposition = Exposition(self.seen)

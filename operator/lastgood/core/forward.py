@@ -285,7 +285,7 @@ def _verified(observed: Observed, snapshot: ModelSnapshot) -> Step | None:
         message = f"verifying {snapshot.name} before it is deployed"
         return Step(reason=Reason.WAITING, message=message, action=None if busy else Verify(snapshot=snapshot))
     if fresh.reason == Reason.VERIFIED:
-        problem = distrust(observed.trust, snapshot, evidence_now(snapshot, fresh), observed.now)
+        problem = distrust(observed.trust, snapshot, evidence_now(observed, snapshot, fresh), observed.now)
         return Step(reason=problem[0], message=f"{snapshot.name}: {problem[1]}", after=30.0) if problem else None
     return Step(reason=Reason.NOT_VERIFIED, message=f"{snapshot.name}: {fresh.message}", after=30.0)
 

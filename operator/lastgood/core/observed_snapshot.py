@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lastgood.api.evidence import Capture
+from lastgood.api.external import ExternalScan
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.core.state import Checked, Step
 from lastgood.core.trust import Trust
@@ -17,7 +18,8 @@ class ObservedSnapshot:
     `trust` are the trust policies of the namespace and of the cluster, for whichever model; `complete` is false until
     they, too, have been read whole. `refused` are the digests whose quarantine the API server did not allow, with the
     time. `captured` is what this process knows of a capture, `capturing` whether one runs, `capture_asked` whether
-    a ModelDeployment asks for one, `repaired` when a repair ended last, and whether it was done.
+    a ModelDeployment asks for one, `repaired` when a repair ended last, and whether it was done. `scans` are what
+    external scanners said last to this process, `scanning` whether one is looking.
     """
 
     now: datetime
@@ -34,6 +36,8 @@ class ObservedSnapshot:
     capturing: bool = False
     capture_asked: bool = False
     repaired: tuple[datetime, bool] | None = None
+    scans: tuple[ExternalScan, ...] = ()
+    scanning: bool = False
 
 
 Rule = Callable[[ObservedSnapshot], Step | None]

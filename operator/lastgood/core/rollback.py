@@ -274,11 +274,11 @@ def verify_after(run: Run) -> Step | None:
     if run.status.verification != "Recent" or target is None:
         return None
     checked, since = run.observed.found(target), run.status.switched_at
-    if checked is None or since is None or checked.at < since:
+    if checked is None or since is None or checked.at < since or run.observed.untold(target):
         return None if target.name in run.observed.verifying else _verify(run, target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
-    problem = distrust(run.observed.trust, target, evidence_now(target, checked), run.observed.now)
+    problem = distrust(run.observed.trust, target, evidence_now(run.observed, target, checked), run.observed.now)
     if checked.reason == Reason.VERIFIED and problem:
         return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} is not trusted: {problem[1]}")
     word = "Fresh" if checked.reason == Reason.VERIFIED else "Unreadable"

@@ -83,7 +83,7 @@ def refused_just_now(observed: Observed, _: Question, snapshot: ModelSnapshot) -
     if fresh is None:
         return None
     if fresh.reason == Reason.VERIFIED:
-        return distrust(observed.trust, snapshot, evidence_now(snapshot, fresh), observed.now)
+        return distrust(observed.trust, snapshot, evidence_now(observed, snapshot, fresh), observed.now)
     return fresh.reason, fresh.message
 
 
@@ -220,9 +220,13 @@ def verified_at(snapshot: ModelSnapshot) -> datetime | None:
     return last.verified_at or (last.time if last.reason == Reason.VERIFIED else None)
 
 
-def evidence_now(snapshot: ModelSnapshot, checked: Checked) -> Evidence:
-    """Return what a verification of just now found; a scan is of the digest, and need not be made again."""
-    return Evidence(examined=checked.examined, scan=checked.scan or snapshot.status.scan)
+def evidence_now(observed: Observed, snapshot: ModelSnapshot, checked: Checked) -> Evidence:
+    """Return what a verification of just now found; a scan is of the digest, and need not be made again.
+
+    Of external scanners, what they told this process: a status may be forged.
+    """
+    scan, heard = checked.scan or snapshot.status.scan, observed.heard.get(snapshot.name, ())
+    return Evidence(examined=checked.examined, scan=scan, external=heard)
 
 
 def quarantine_reason(observed: Observed, snapshot: ModelSnapshot) -> str:

@@ -11,6 +11,7 @@ from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
 from lastgood.core.capture import capture_rest, is_captured, wants_repair
 from lastgood.core.marking import quarantine_asked, quarantine_changed, was_refused
 from lastgood.core.observed_snapshot import ObservedSnapshot, Rule
+from lastgood.core.scanning import scan_due, scans_reported
 from lastgood.core.standing import standing
 from lastgood.core.state import (
     REFUSED,
@@ -224,11 +225,13 @@ def capture_due(observed: ObservedSnapshot) -> Step | None:
 
 RULES: tuple[Rule, ...] = (
     finished,  # what is known is written before anything else is started
+    scans_reported,
     capture_reported,
     quarantine_asked,  # a person's word
     quarantine_changed,
     trust_changed,
     due,
+    scan_due,  # once the digest is found: a result is about it
     repair_due,
     capture_due,  # last: a copy is a convenience
 )

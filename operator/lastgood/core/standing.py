@@ -7,6 +7,7 @@ from lastgood.api.evidence import FINDING, LOOKED
 from lastgood.api.meta import Condition, merge_conditions, truth
 from lastgood.api.names import Reason, Type
 from lastgood.api.snapshot import ModelSnapshot
+from lastgood.core.external import asked, external_problem, scan_by
 from lastgood.core.trusted import Policies, distrust, evidence_of, revoked, signed
 
 _VERIFIED = {Reason.VERIFIED: True, Reason.DIGEST_MISMATCH: False}
@@ -34,8 +35,8 @@ def _rows(snapshot: ModelSnapshot, policies: Policies, now: datetime, *, complet
     if complete:
         judged = signed(policies, snapshot, evidence_of(snapshot), now)
         yield Type.SIGNED, judged.signed, judged.reason, judged.message
-    if snapshot.status.scan:
-        yield _scanned(snapshot)
+    if scanned := _scans(snapshot, policies, complete=complete):
+        yield scanned
     if quarantined[1]:
         yield Type.READY, False, quarantined[2], ""
     elif not verified[1]:
@@ -77,6 +78,30 @@ def _restorable(snapshot: ModelSnapshot) -> Row:
         return Type.RESTORABLE, True, Reason.READ_WHOLE, f"it was read whole from {found.copy or 'source'}"
     reason = Reason(found.reason) if found.reason in set(Reason) else Reason.PENDING
     return Type.RESTORABLE, False, reason, "no copy could be read whole and found good"
+
+
+def _scans(snapshot: ModelSnapshot, policies: Policies, *, complete: bool) -> Row | None:
+    """Say what scanners found, our own and those that policies name; what is found is told before what is missing."""
+    if not complete and Type.SCANNED in snapshot.status.conditions:
+        return None
+    own = _scanned(snapshot) if snapshot.status.scan else None
+    external = asked(policies, snapshot.model)
+    if (own and own[1] is False) or not external:
+        return own or _nobody_asks(snapshot)
+    if problem := external_problem(policies, snapshot, snapshot.status.external):
+        return Type.SCANNED, False, *problem
+    if own and not own[1]:
+        return own
+    told = [scan.title for scanner in external if (scan := scan_by(scanner, snapshot, snapshot.status.external))]
+    message = f"{', '.join(told)}: nothing as grave as the policies do not allow"
+    return Type.SCANNED, True, Reason.SCANNED, f"{own[3]}; {message}" if own else message
+
+
+def _nobody_asks(snapshot: ModelSnapshot) -> Row | None:
+    """A condition of a policy that is gone does not stay as it was."""
+    if Type.SCANNED not in snapshot.status.conditions:
+        return None
+    return Type.SCANNED, None, Reason.NOT_SCANNED, "no policy asks for a scan, and there is none"
 
 
 def _scanned(snapshot: ModelSnapshot) -> Row:

@@ -8,12 +8,14 @@ from enum import StrEnum
 from lastgood.api.deployment import Check, ModelDeployment
 from lastgood.api.deployment_status import DeploymentStatus
 from lastgood.api.evidence import PassedOver, Scan
+from lastgood.api.external import ExternalScan
 from lastgood.api.names import Digest, Reason, RecordName, SnapshotName
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.signal import Verdict
 from lastgood.api.signature import Examined
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.trust import Trust
+from lastgood.core.external import untold
+from lastgood.core.trust import Scanner, Trust
 from lastgood.core.workload import Workload
 
 FRESH = timedelta(seconds=15)
@@ -81,7 +83,7 @@ class Observed:
     `checked` and `verifying` hold this process's verifications by snapshot; `tallies` and `checks` are by trigger and
     by check of the active rollback; `taken` are record names that somebody else's objects have; `refused` are the
     snapshots, by name, whose switch the API server did not allow, and the digests whose quarantine it did not, with
-    the time; `nonce` is 32 hex digits that nobody can foresee.
+    the time; `nonce` is 32 hex digits that nobody can foresee; `heard` is what external scanners told this process.
     """
 
     now: datetime
@@ -100,6 +102,7 @@ class Observed:
     taken: frozenset[str] = frozenset()
     refused: Mapping[str, datetime] = field(default_factory=dict)
     nonce: str = "0" * 32
+    heard: Mapping[SnapshotName, tuple[ExternalScan, ...]] = field(default_factory=dict)
 
     def snapshot(self, name: str) -> ModelSnapshot | None:
         """Return a snapshot by its name."""
@@ -152,7 +155,13 @@ class Observed:
             return checked
         if not during or self._left_since(snapshot.name, checked.at):
             return None
+        if self.untold(snapshot):
+            return None  # the next one waits for external scanners
         return checked if self.now - checked.at <= FRESH else None
+
+    def untold(self, snapshot: ModelSnapshot) -> bool:
+        """Tell whether only the status has what an external scanner said: a verification for a switch asks first."""
+        return bool(untold(self.trust, snapshot, self.heard.get(snapshot.name, ())))
 
     def _left_since(self, name: SnapshotName, at: datetime) -> bool:
         ends = (period.until for period in self.deployment.status.history if period.snapshot == name)
@@ -231,6 +240,14 @@ class RepairSnapshot(CaptureSnapshot):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScanSnapshot:
+    """Have external scanners look at a snapshot on a claim; what they say is written to its status."""
+
+    snapshot: ModelSnapshot
+    scanners: tuple[Scanner, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunChecks:
     """Sample the validation checks of the active rollback."""
 
@@ -263,6 +280,7 @@ Action = (
     | Switch
     | Verify
     | CaptureSnapshot
+    | ScanSnapshot
     | RunChecks
     | QuarantineDigest
     | UpdateSnapshot

@@ -48,6 +48,14 @@ class Floor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scanner:
+    """An external scanner that a policy names; `image` is empty where this operator has none of that name."""
+
+    name: str
+    image: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trust:
     """One trust policy, as it counts for decisions.
 
@@ -59,6 +67,7 @@ class Trust:
         revoked_digests: digests and why; they count for every model, for bytes are bad under any name.
         formats: the formats that may be there; None where the policy does not say.
         scanned, fail_on: whether a scan is required, and the severity from which a finding refuses.
+        external: the external scanners whose results are required as well.
         cluster: whether it is for every namespace.
         problem: why the policy cannot be understood; then nothing that it is for is trusted.
     """
@@ -76,6 +85,7 @@ class Trust:
     scanned: bool = False
     cluster: bool = False
     fail_on: Severity = Severity.HIGH
+    external: tuple[Scanner, ...] = ()
     problem: str = ""
 
     def concerns(self, model: str) -> bool:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lastgood.api.evidence import FINDING, LOOKED, Scan
+from lastgood.api.external import ExternalScan
 from lastgood.api.names import Reason, Severity
 from lastgood.api.signature import Claims, Examined
 from lastgood.api.snapshot import ModelSnapshot
+from lastgood.core.external import external_problem
 from lastgood.core.trust import Judgement, Problem, Trust, anchors_digest, judge
 
 _ORDER = list(Severity)
@@ -20,11 +22,12 @@ class Evidence:
 
     examined: Examined | None
     scan: Scan | None
+    external: tuple[ExternalScan, ...] = ()
 
 
 def evidence_of(snapshot: ModelSnapshot) -> Evidence:
     """Return what the status of a snapshot has."""
-    return Evidence(examined=snapshot.status.signatures, scan=snapshot.status.scan)
+    return Evidence(examined=snapshot.status.signatures, scan=snapshot.status.scan, external=snapshot.status.external)
 
 
 def claims_of(snapshot: ModelSnapshot) -> Claims:
@@ -145,6 +148,10 @@ def _found(case: _Case) -> Problem | None:
     return None
 
 
+def _external(case: _Case) -> Problem | None:
+    return external_problem(case.policies, case.snapshot, case.evidence.external)
+
+
 def _format(case: _Case) -> Problem | None:
     scan = _scan(case)
     for policy in _concerned(case):
@@ -180,6 +187,7 @@ _RULES: tuple[Rule, ...] = (
     _unsigned,  # before anything that it claims of itself is believed
     _unscanned,
     _found,
+    _external,
     _format,
     _below,
 )

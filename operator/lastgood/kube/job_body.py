@@ -1,6 +1,7 @@
 """What a Job is told: which image, which command, and what of the namespace it may see."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -39,6 +40,7 @@ class Errand:
 
 
 NO_MORE: Final = Errand()
+NO_LABELS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,19 +91,21 @@ def job_body(settings: Settings, subject: Subject, errand: Errand = NO_MORE) -> 
     """
     if settings.image is None:
         raise NotAnsweredError("the operator was not told its image (LASTGOOD_IMAGE), so it cannot start a Job")
+    return job_of(subject, errand.command, _pod(settings, subject.claim, _arguments(subject, errand), errand))
+
+
+def job_of(subject: Subject, command: str, pod: Body, labels: Mapping[str, str] = NO_LABELS) -> Body:
+    """Return the Job that runs a pod once; the snapshot owns it, so that they go together."""
     owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": subject.snapshot, "uid": subject.uid}
-    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(subject.nonce)}
-    name = job_name(subject.uid, subject.nonce, errand.command)
+    ours = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(subject.nonce), **labels}
+    name = job_name(subject.uid, subject.nonce, command)
     return {
-        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
+        "metadata": {"name": name, "labels": ours, "ownerReferences": [owner]},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": DEADLINE_SECONDS,
             "ttlSecondsAfterFinished": TTL_SECONDS,
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": _pod(settings, subject.claim, _arguments(subject, errand), errand),
-            },
+            "template": {"metadata": {"labels": ours}, "spec": pod},
         },
     }
 
@@ -123,18 +127,11 @@ def _arguments(subject: Subject, errand: Errand) -> list[str]:
 
 
 def _pod(settings: Settings, claim: str, arguments: list[str], errand: Errand) -> Body:
-    security = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
     container: Body = {
         "name": CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
         "args": arguments,
-        "terminationMessagePath": TERMINATION_LOG,
-        "securityContext": security,
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": [
             {"name": "data", "mountPath": "/data", "readOnly": True},
@@ -145,6 +142,16 @@ def _pod(settings: Settings, claim: str, arguments: list[str], errand: Errand) -
     }
     if errand.anchors:
         container["env"] = [{"name": ANCHORS_VARIABLE, "value": errand.anchors}]
+    volumes = [
+        *_claims(claim, errand),
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        *(_bundle_volume(number, *errand.bundles[number]) for number in _numbers(errand)),
+    ]
+    return pod_of(container, volumes)
+
+
+def pod_of(container: Body, volumes: Sequence[Body]) -> Body:
+    """Return a pod whose container can do nothing but read what it is given, and say something at its end."""
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -155,12 +162,18 @@ def _pod(settings: Settings, claim: str, arguments: list[str], errand: Errand) -
             "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [container],
-        "volumes": [
-            *_claims(claim, errand),
-            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-            *(_bundle_volume(number, *errand.bundles[number]) for number in _numbers(errand)),
+        "containers": [
+            {
+                **container,
+                "terminationMessagePath": TERMINATION_LOG,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
         ],
+        "volumes": list(volumes),
     }
 
 

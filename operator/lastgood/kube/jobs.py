@@ -65,9 +65,19 @@ async def run(client: Client, namespace: str, job: Body) -> str:
         NotAnsweredError: it said nothing that could count.
         TransientError: the API server did not answer, or the Lease is not ours: try again.
     """
+    return _last_words(await ended(client, namespace, job))
+
+
+async def ended(client: Client, namespace: str, job: Body, container: str = CONTAINER) -> Body:
+    """Create a Job, return how a container of its pod ended, and delete it.
+
+    Raises:
+        NotAnsweredError: it did not end.
+        TransientError: the API server did not answer, or the Lease is not ours.
+    """
     created = await client.create(JOBS, namespace, job)
     try:
-        return await _answer(client, created)
+        return await _end(client, created, container)
     finally:
         await _delete(client, created)
 
@@ -114,8 +124,8 @@ def unreadable(digest: str, message: str, seconds: float) -> Result:
     )
 
 
-async def _answer(client: Client, job: Body) -> str:
-    """Wait for the pod of this very Job, and return its last words."""
+async def _end(client: Client, job: Body, container: str) -> Body:
+    """Wait for the pod of this very Job, and return how its container ended."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     patience = time.monotonic() + UNSTARTED_SECONDS
     for count in range(DEADLINE_SECONDS * 10):
@@ -124,9 +134,9 @@ async def _answer(client: Client, job: Body) -> str:
             pod = await _pod_of(client, job)
         except UnavailableError:  # an outage must not throw away an hour of hashing
             continue
-        state = _state(pod)
+        state = _state(pod, container)
         if "terminated" in state:
-            return _last_words(state["terminated"])
+            return dict(state["terminated"])
         if "running" not in state and time.monotonic() > patience:
             raise NotAnsweredError(f"the Job's pod did not start: {_why_waiting(pod, state)}")
         if time.monotonic() > deadline:
@@ -151,9 +161,9 @@ def _owners(pod: Body) -> list[str]:
     return [str(reference["uid"]) for reference in references if reference.get("controller")]
 
 
-def _state(pod: Body | None) -> Body:
+def _state(pod: Body | None, container: str) -> Body:
     statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or []
-    found: Body = next((status.get("state") or {} for status in statuses if status["name"] == CONTAINER), {})
+    found: Body = next((status.get("state") or {} for status in statuses if status["name"] == container), {})
     return found
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.evidence import Capture
+from lastgood.api.external import ExternalScan
 from lastgood.api.names import Reason, SnapshotName
 from lastgood.api.signal import Sample
 from lastgood.core.state import Checked, Drift, Tally
@@ -41,6 +42,8 @@ class Memory:
         self._captured: dict[Key, Capture] = {}
         self._capturing: set[Key] = set()
         self._repaired: dict[Key, tuple[datetime, bool]] = {}
+        self._scans: dict[Key, tuple[ExternalScan, ...]] = {}
+        self._scanning: set[Key] = set()
         self._refused: defaultdict[Key, dict[str, datetime]] = defaultdict(dict)
         self._watches: defaultdict[Key, Watch] = defaultdict(Watch)
 
@@ -121,6 +124,36 @@ class Memory:
         """Note that a repair of a snapshot's source has ended."""
         self._repaired[key] = self.now(), done
 
+    def scans(self, key: Key) -> tuple[ExternalScan, ...]:
+        """Return what external scanners said last of a snapshot, each of those that this process asked."""
+        return self._scans.get(key, ())
+
+    def heard(self, keys: Iterable[Key]) -> dict[SnapshotName, tuple[ExternalScan, ...]]:
+        """Return the same of several snapshots, by their names."""
+        if not self._scans:
+            return {}
+        return {SnapshotName(key.name): self._scans[key] for key in keys if key in self._scans}
+
+    def scanning(self, key: Key) -> bool:
+        """Tell whether an external scanner is looking at a snapshot."""
+        return key in self._scanning
+
+    def begin_scan(self, key: Key) -> bool:
+        """Note that external scanners look at a snapshot; tell whether it is the caller's to ask them."""
+        first = key not in self._scanning
+        self._scanning.add(key)
+        return first
+
+    def end_scan(self, key: Key) -> None:
+        """Note that they look no more."""
+        self._scanning.discard(key)
+
+    def note_scans(self, key: Key, scans: Iterable[ExternalScan]) -> None:
+        """Note what they said; the last word of each."""
+        rows = {scan.scanner: scan for scan in (*self.scans(key), *scans)}
+        if rows:
+            self._scans[key] = tuple(rows.values())
+
     def refused(self, key: Key) -> dict[str, datetime]:
         """Return the digests whose quarantine the API server did not allow, for a snapshot, with the time."""
         return dict(self._refused.get(key, {}))
@@ -132,6 +165,7 @@ class Memory:
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""
         self._captured.pop(key, None)
+        self._scans.pop(key, None)
         self._repaired.pop(key, None)
         self._refused.pop(key, None)
         self._checked.pop(key, None)

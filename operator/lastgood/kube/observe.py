@@ -96,6 +96,7 @@ class Observer:
             taken=frozenset(watch.taken),
             refused=dict(watch.refused),
             nonce=secrets.token_hex(16),
+            heard=self._memory.heard(snapshot_keys),
         )
 
     def _family(self, key: Key, deployment: ModelDeployment) -> list[Key]:
@@ -122,6 +123,8 @@ class Observer:
             captured=self._memory.captured(key),
             capturing=self._memory.capturing(key),
             repaired=self._memory.repaired(key),
+            scans=self._memory.scans(key),
+            scanning=self._memory.scanning(key),
             refused=self._memory.refused(key),
             capture_asked=self._capture_asked(key, snapshot),
             quarantined=entries,

@@ -7,14 +7,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lastgood.kube.cache import version_of
 from lastgood.kube.client import Client
 from lastgood.kube.problems import ApiError, ExpiredError, NotFoundError
 from lastgood.kube.resources import CLUSTER_TRUST_POLICIES, TRUST_POLICIES, Resource
-from lastgood.verify.trust_ids import TrustPolicy, read_policy
+from lastgood.verify.trust_ids import NO_SCANNERS, TrustPolicy, read_policy
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ CLUSTER: Final = ""
 class TrustPolicies:
     """All policies of the watched namespaces and of the cluster.
 
-    `on_change` hears in which namespace something changed; an empty text is everywhere.
+    `scanners` are the images of the external scanners, by name. `on_change` hears in which namespace something
+    changed; an empty text is everywhere.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class TrustPolicies:
         client: Client,
         *,
         namespaces: tuple[str, ...] | None,
+        scanners: Mapping[str, str] = NO_SCANNERS,
         on_change: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
+        self._scanners = scanners
         self._on_change = on_change
         self._clock = clock
         scopes: tuple[str | None, ...] = namespaces if namespaces is not None else (None,)
@@ -116,7 +119,7 @@ class TrustPolicies:
         if known is not None and version is not None and version <= known:
             return
         self._versions[key] = version
-        self._known[key] = policy = read_policy(body)
+        self._known[key] = policy = read_policy(body, self._scanners)
         if policy.trust.problem:
             logger.warning("%s cannot be used, and so trusts nobody: %s", policy.trust.name, policy.trust.problem)
         self._on_change(key[0])

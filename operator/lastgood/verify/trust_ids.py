@@ -6,7 +6,7 @@ A policy that cannot be read does not vanish: it comes back as one that trusts n
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lastgood.api.meta import Meta
 from lastgood.api.trust import (
@@ -16,11 +16,13 @@ from lastgood.api.trust import (
     lenient_models,
     lenient_revoked,
 )
-from lastgood.core.trust import Floor, Trust, TrustedKey, TrustedRoot, anchors_digest
+from lastgood.core.trust import Floor, Scanner, Trust, TrustedKey, TrustedRoot, anchors_digest
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.signing.certificates import Certificate, load_certificates
 from lastgood.verify.signing.errors import SignatureError
 from lastgood.verify.signing.keys import PublicKey, load_public_key
+
+NO_SCANNERS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,14 @@ class Anchors:
     roots: tuple[Certificate, ...] = ()
 
 
-def read_policy(body: Mapping[str, Any]) -> TrustPolicy:
-    """Read a ModelTrustPolicy or ClusterModelTrustPolicy; what cannot be used trusts nobody, for all its models."""
+def read_policy(body: Mapping[str, Any], scanners: Mapping[str, str] = NO_SCANNERS) -> TrustPolicy:
+    """Read a ModelTrustPolicy or ClusterModelTrustPolicy; what cannot be used trusts nobody, for all its models.
+
+    `scanners` are the images of the external scanners that an administrator installed, by name.
+    """
     meta = Meta.from_body(body)
     try:
-        return load_policy(ModelTrustPolicy.from_body(body))
+        return load_policy(ModelTrustPolicy.from_body(body), scanners)
     except InvalidSpecError as error:
         unusable = Trust(
             name=ModelTrustPolicy(meta=meta).title,
@@ -58,7 +63,7 @@ def read_policy(body: Mapping[str, Any]) -> TrustPolicy:
         return TrustPolicy(trust=unusable)
 
 
-def load_policy(policy: ModelTrustPolicy) -> TrustPolicy:
+def load_policy(policy: ModelTrustPolicy, scanners: Mapping[str, str] = NO_SCANNERS) -> TrustPolicy:
     """Return a parsed policy with its PEM texts understood.
 
     Raises:
@@ -82,6 +87,7 @@ def load_policy(policy: ModelTrustPolicy) -> TrustPolicy:
         formats=frozenset(policy.formats) if policy.formats is not None else None,
         scanned=policy.scanned,
         fail_on=policy.fail_on,
+        external=tuple(Scanner(name=name, image=scanners.get(name, "")) for name in policy.external),
         cluster=not policy.meta.namespace,
     )
     return TrustPolicy(trust=trust, keys=tuple(keys), roots=tuple(roots))

@@ -44,6 +44,8 @@ def test_policy_that_names_signers_requires_them() -> None:
 def test_policy_that_asks_for_a_scan_requires_one() -> None:
     read = ModelTrustPolicy.from_body(policy(scan={}, formats={"allowed": ["json"]}))
     assert (read.scanned, read.fail_on, read.formats) == (True, Severity.HIGH, ("json",))
+    external = ModelTrustPolicy.from_body(policy(scan={"required": False, "external": ["acme", "beta"]}))
+    assert (external.scanned, external.external) == (False, ("acme", "beta"))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,13 @@ def test_policy_that_asks_for_a_scan_requires_one() -> None:
         ({"revokedDigests": [{"digest": "sha256:x"}]}, "spec.revokedDigests[0].digest: must be sha256:"),
         ({"floor": {"dataCutoff": 7}}, "spec.floor.dataCutoff: must be an RFC 3339 time"),
         ({"formats": {"allowed": []}}, "spec.formats.allowed: must name at least one"),
+        ({"scan": {"external": "acme"}}, "spec.scan.external: must be a list"),
+        ({"scan": {"external": ["registry/acme:1"]}}, "spec.scan.external: must be different names"),
+        ({"scan": {"external": ["acme", "acme"]}}, "spec.scan.external: must be different names"),
+        (
+            {"scan": {"external": [f"s{number}" for number in range(9)]}},
+            "spec.scan.external: must be a list of at most 8",
+        ),
         ({"scan": {"failOn": "urgent"}}, "spec.scan.failOn: must be critical"),
     ],
 )

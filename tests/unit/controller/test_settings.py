@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lastgood.cli import run
 from lastgood.settings import NAMES, SettingsError, from_environment
 
 
@@ -29,6 +30,7 @@ def test_what_a_chart_sets() -> None:
         "LASTGOOD_ALLOW_LOOPBACK": "true",
         "LASTGOOD_LEASE_SECONDS": "15",
         "LASTGOOD_CAPTURE_CLAIM": "snapshots",
+        "LASTGOOD_SCANNERS": "acme=registry.example:5000/acme:2@sha256:1, beta=beta",
         "LASTGOOD_VERIFY_BYTES_PER_SECOND": "256Mi",
         "LASTGOOD_SCRATCH": "/scratch",
         "LASTGOOD_SCRATCH_BYTES": "10Gi",
@@ -41,6 +43,7 @@ def test_what_a_chart_sets() -> None:
     assert (found.liveness, found.allow_loopback) == (("::", 9000), True)
     assert found.metrics == ("0.0.0.0", 9090)  # noqa: S104  # Prometheus asks from outside the pod
     assert found.capture_claim == "snapshots"
+    assert found.scanners == {"acme": "registry.example:5000/acme:2@sha256:1", "beta": "beta"}
     assert (found.verify_rate, found.scratch, found.scratch_bytes) == (2**28, Path("/scratch"), 10 * 2**30)
     assert found.watches("ml")
     assert not found.watches("other")
@@ -64,6 +67,13 @@ def test_an_empty_variable_is_an_unset_one() -> None:
     assert (found.namespaces, found.image, found.store) == (("default",), None, None)
     assert found.liveness is None  # here, empty means nowhere
     assert found.metrics is None
+
+
+def test_scanners_are_given_one_flag_each() -> None:
+    arguments = run.parser().parse_args(["--scanner", "acme=acme:2", "--scanner", "beta=beta:1"])
+    found = from_environment({"LASTGOOD_SCANNERS": "gamma=gamma:1"}, flags=run.flags(arguments))
+    assert found.scanners == {"acme": "acme:2", "beta": "beta:1"}
+    assert from_environment({}, flags=run.flags(run.parser().parse_args([]))).scanners == {}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +103,16 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LASTGOOD_LEASE_SECONDS", "nan"),
         ("LASTGOOD_CAPTURE_CLAIM", "No_Claim"),
         ("LASTGOOD_CAPTURE_CLAIM", "c" * 56),
+        ("LASTGOOD_SCANNERS", "acme"),
+        ("LASTGOOD_SCANNERS", "acme="),
+        ("LASTGOOD_SCANNERS", "=acme:1"),
+        ("LASTGOOD_SCANNERS", "Acme=acme:1"),
+        ("LASTGOOD_SCANNERS", f"{'a' * 64}=acme:1"),
+        ("LASTGOOD_SCANNERS", "acme=an image"),
+        ("LASTGOOD_SCANNERS", "acme=$(IMAGE)"),
+        ("LASTGOOD_SCANNERS", f"acme={'a' * 513}"),
+        ("LASTGOOD_SCANNERS", "acme=a:1,acme=a:2"),
+        ("LASTGOOD_SCANNERS", ",".join(f"s{number}=i" for number in range(9))),
         ("POD_NAME", "a\x1bb"),
     ],
 )

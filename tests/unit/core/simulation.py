@@ -31,6 +31,7 @@ from lastgood.core.state import (
     Observed,
     QuarantineDigest,
     RunChecks,
+    ScanSnapshot,
     Switch,
     UpdateDeployment,
     UpdateRecord,
@@ -203,8 +204,8 @@ class Simulation(Cluster):
                 self.writes += 1
             case UpdateSnapshot(snapshot=snapshot, status=status):
                 self._update_snapshot(snapshot, status)
-            case CaptureSnapshot():
-                raise AssertionError("nobody asks for a capture here")
+            case CaptureSnapshot() | ScanSnapshot():
+                raise AssertionError("nobody asks for a capture, or for an external scanner, here")
             case _:
                 assert_never(action)
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from lastgood.api.trust import ModelTrustPolicy
-from lastgood.core.trust import anchors_digest
+from lastgood.core.trust import Scanner, anchors_digest
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.signing.keys import key_id
 from lastgood.verify.trust_ids import anchors, load_policy, read_policy
@@ -113,3 +113,9 @@ def test_anchors_of_several_policies_are_each_there_once() -> None:
     assert (len(found.keys), len(found.roots)) == (2, 1)
     assert found.digest == anchors_digest([first.trust, second.trust])
     assert anchors([first, second], "fraud").digest == anchors_digest([first.trust])
+
+
+def test_scanner_has_the_image_that_an_administrator_installed_or_none() -> None:
+    body = {"metadata": {"name": "p", "namespace": "ml"}, "spec": {"scan": {"external": ["acme", "beta"]}}}
+    read = read_policy(body, {"acme": "acme:2", "other": "other:1"}).trust
+    assert read.external == (Scanner(name="acme", image="acme:2"), Scanner(name="beta", image=""))

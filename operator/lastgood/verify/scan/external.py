@@ -1,6 +1,7 @@
 """What a scanner of somebody else writes: one JSON object, the same as `lastgood scan --output json` prints.
 
-Any container image can be a scanner: it gets the checkpoint read-only, and writes this object.
+Any container image can be a scanner: it gets the checkpoint read-only, and writes this object. Where the operator
+starts it (`lastgood.kube.scan_claims`), that may have 4096 bytes.
 
     {"apiVersion": "lastgood.dev/scan/v1", "scanner": {"name": "acme", "version": "2.1"}, "nonce": "…",
      "findings": [{"severity": "high", "rule": "backdoor-trigger", "file": "model.safetensors",

@@ -2,10 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from lastgood.verify import scan
-from lastgood.verify.scan import external
+from lastgood.verify.scan import ScanVerdict, external
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "scanning.md").read_text()
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,6 +25,36 @@ def test_example_in_python_runs() -> None:
 def test_example_of_an_external_result_is_accepted() -> None:
     (text,) = [text for language, text in FENCE.findall(PAGE) if language == "json"]
     assert external.parse(text.encode(), nonce=json.loads(text)["nonce"]).findings[0].rule == "acme/trigger"
+
+
+@pytest.mark.parametrize(
+    ("files", "verdict", "complete"),
+    [
+        pytest.param(["model.safetensors", "config.json"], ScanVerdict.NO_FINDING, True, id="nothing to find"),
+        pytest.param(["a.pkl", "deep/b.pt"], ScanVerdict.FINDING, True, id="pickles"),
+        pytest.param(
+            [f"{'é🥒' * 40}{number}.pkl" for number in range(200)], ScanVerdict.FINDING, True, id="very long names"
+        ),
+        pytest.param([], ScanVerdict.ANOMALY, False, id="nothing there is no pass"),
+    ],
+)
+def test_example_of_a_scanner_writes_what_the_operator_reads(
+    tmp_path: Path,
+    files: list[str],
+    verdict: ScanVerdict,
+    complete: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    (text,) = [text for language, text in FENCE.findall(PAGE) if language == "py"]
+    for name in files:
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).touch()
+    log = tmp_path / "log"
+    given = {"PATH": tmp_path / "model", "NONCE": "n1", "DIGEST": "", "RESULT": log}
+    environment = {f"LASTGOOD_SCAN_{name}": str(value) for name, value in given.items()}
+    subprocess.run([sys.executable, "-c", text], env=environment, check=True)
+    assert log.stat().st_size <= 4096
+    result = external.parse(log.read_bytes(), nonce="n1")
+    assert (result.verdict, result.complete) == (verdict, complete)
 
 
 def test_every_rule_is_on_the_page() -> None:
