@@ -68,6 +68,7 @@ def allowed(world: World, scratch: Path) -> dict[str, str]:
         below(scratch): "the temporary directory, and where remote checkpoints are while scanners look into them",
         r"/proc/(self|\d+)/(statm|stat|status|maps|fd|cgroup|mountinfo)": "itself, and the memory of its children",
         r"/proc/(self|\d+)/limits": "itself: what the metrics library does when it is imported",
+        r"/proc/version_signature": "which kernel this is: what the event loop asks when it starts",
         r"/proc/(cpuinfo|meminfo|stat)|/sys/(devices/system/cpu|fs/cgroup)/.*": "how many processors there are",
         r"/proc/sys/vm/overcommit_memory|/sys/kernel/mm/transparent_hugepage/\w+": "memory allocators of libraries",
         r"/dev/(null|urandom)": "nothing, and random numbers",
