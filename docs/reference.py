@@ -69,6 +69,9 @@ REASONS: dict[str, Meanings] = {
         Reason.REPAIRING: "A bad copy in the store is about to be replaced by a good one.",
         Reason.REPAIRED: "A good copy took the place of a bad one, which is kept as evidence.",
         Reason.REPAIR_FAILED: "A bad copy in the store could not be replaced, and stays. The message says why.",
+        Reason.KEEPING_EVIDENCE: "What is at the source of a quarantined snapshot is being copied to the evidence.",
+        Reason.EVIDENCE_KEPT: "A copy of it is in `evidence/` in the store; every byte of it was read again.",
+        Reason.EVIDENCE_FAILED: "It could not be copied. The message says why, and what to do.",
     },
     "Whether a snapshot is trusted": {
         Reason.SIGNATURE_TRUSTED: "Enough trusted signers signed exactly these files, and no policy speaks against it.",

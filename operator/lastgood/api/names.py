@@ -63,6 +63,9 @@ class Reason(StrEnum):
     REPAIRING = "Repairing"
     REPAIRED = "Repaired"
     REPAIR_FAILED = "RepairFailed"
+    KEEPING_EVIDENCE = "KeepingEvidence"
+    EVIDENCE_KEPT = "EvidenceKept"
+    EVIDENCE_FAILED = "EvidenceFailed"
     # Whether they are trusted
     SIGNATURE_TRUSTED = "SignatureTrusted"
     NO_TRUST_POLICY = "NoTrustPolicy"

@@ -10,6 +10,7 @@ from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition, Meta, merge_conditions, read_conditions
 from lastgood.api.names import Reason, Type
 from lastgood.controller.capturer import Capturer
+from lastgood.controller.keeper import Keeper
 from lastgood.controller.queue import Queue
 from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
@@ -21,6 +22,7 @@ from lastgood.core.state import (
     CaptureSnapshot,
     CreateRecord,
     Decision,
+    KeepEvidence,
     Observed,
     RepairSnapshot,
     RunChecks,
@@ -87,6 +89,14 @@ class Reconciler:
         self._repairer = Repairer(
             actor=self._actor, client=client, settings=settings, memory=self._memory, wake=queue.add
         )
+        self._keeper = Keeper(
+            actor=self._actor,
+            client=client,
+            settings=settings,
+            memory=self._memory,
+            wake=queue.add,
+            pace=self._verifier.budget,
+        )
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; return in how many seconds the next one is due, if one is."""
@@ -111,6 +121,7 @@ class Reconciler:
         await self._sampler.close()
         await self._capturer.close()
         await self._repairer.close()
+        await self._keeper.close()
         await self._verifier.close()
         await self._probe.close()
 
@@ -131,9 +142,10 @@ class Reconciler:
         action, snapshot = decision.action, observed.snapshot
         if isinstance(action, Verify):
             await self._verifier.start(action.snapshot, key)
-        elif isinstance(action, RepairSnapshot):
+        elif isinstance(action, RepairSnapshot | KeepEvidence):
             await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
-            self._repairer.start(action.snapshot, key)
+            errands = self._repairer if isinstance(action, RepairSnapshot) else self._keeper
+            errands.start(action.snapshot, key)
         elif isinstance(action, CaptureSnapshot):
             self._capturer.start(action.snapshot, key)
         elif action is not None and not isinstance(action, RunChecks):
@@ -229,6 +241,7 @@ class Reconciler:
         self._verifier.forget(key)
         self._capturer.forget(key)
         self._repairer.forget(key)
+        self._keeper.forget(key)
         self._sampler.forget(key)
         return None
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lastgood.api.evidence import Capture
+from lastgood.api.evidence import Capture, Forensics
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.core.state import Checked, Step
 from lastgood.core.trust import Trust
@@ -17,7 +17,8 @@ class ObservedSnapshot:
     `trust` are the trust policies of the namespace and of the cluster, for whichever model; `complete` is false until
     they, too, have been read whole. `refused` are the digests whose quarantine the API server did not allow, with the
     time. `captured` is what this process knows of a capture, `capturing` whether one runs, `capture_asked` whether
-    a ModelDeployment asks for one, `repaired` when a repair ended last, and whether it was done.
+    a ModelDeployment asks for one, `repaired` when a repair ended last, and whether it was done. `forensics` is what
+    became of the last copy to the evidence that this process tried.
     """
 
     now: datetime
@@ -34,6 +35,7 @@ class ObservedSnapshot:
     capturing: bool = False
     capture_asked: bool = False
     repaired: tuple[datetime, bool] | None = None
+    forensics: Forensics | None = None
 
 
 Rule = Callable[[ObservedSnapshot], Step | None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lastgood.api.deployment import ModelDeployment
-from lastgood.api.evidence import Capture
+from lastgood.api.evidence import Capture, Forensics
 from lastgood.api.names import SnapshotName
 from lastgood.api.signal import Sample
 from lastgood.core.state import Checked, Drift, Tally
@@ -39,6 +39,7 @@ class Memory:
         self._captured: dict[Key, Capture] = {}
         self._capturing: set[Key] = set()
         self._repaired: dict[Key, tuple[datetime, bool]] = {}
+        self._forensics: dict[Key, tuple[str, Forensics]] = {}
         self._refused: defaultdict[Key, dict[str, datetime]] = defaultdict(dict)
         self._watches: defaultdict[Key, Watch] = defaultdict(Watch)
 
@@ -113,6 +114,15 @@ class Memory:
         """Note that a repair of a snapshot's source has ended."""
         self._repaired[key] = self.now(), done
 
+    def forensics(self, key: Key, uid: str) -> Forensics | None:
+        """Return what became of the last copy to the evidence that this process tried of this very snapshot."""
+        known = self._forensics.get(key)
+        return known[1] if known and known[0] == uid else None
+
+    def note_forensics(self, key: Key, uid: str, fact: Forensics) -> None:
+        """Note what became of a copy to the evidence."""
+        self._forensics[key] = uid, fact
+
     def refused(self, key: Key) -> dict[str, datetime]:
         """Return the digests whose quarantine the API server did not allow, for a snapshot, with the time."""
         return dict(self._refused.get(key, {}))
@@ -125,6 +135,7 @@ class Memory:
         """Forget an object that is gone."""
         self._captured.pop(key, None)
         self._repaired.pop(key, None)
+        self._forensics.pop(key, None)
         self._refused.pop(key, None)
         self._checked.pop(key, None)
         self._watches.pop(key, None)

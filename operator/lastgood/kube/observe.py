@@ -122,6 +122,7 @@ class Observer:
             captured=self._memory.captured(key),
             capturing=self._memory.capturing(key),
             repaired=self._memory.repaired(key),
+            forensics=self._memory.forensics(key, snapshot.meta.uid),
             refused=self._memory.refused(key),
             capture_asked=self._capture_asked(key, snapshot),
             quarantined=entries,
