@@ -177,6 +177,19 @@ def test_operator_may_write_to_the_store_only_where_it_may_capture(cluster: Clus
     assert "LASTGOOD_CAPTURE_CLAIM" not in environment(render(cluster))
 
 
+def test_retention_is_off_and_its_limits_are_passed_on(cluster: Cluster) -> None:
+    assert not [name for name in environment(render(cluster)) if "RETAIN" in name]
+    retention = ["store.retention.keepLast=5", "store.retention.maxBytes=500Gi", "store.retention.apply=true"]
+    given = environment(render(cluster, "store.capture=true", "watch.all=true", *retention))
+    assert {name: value for name, value in given.items() if "RETAIN" in name} == {
+        "LASTGOOD_RETAIN_LAST": "5",
+        "LASTGOOD_RETAIN_BYTES": "500Gi",
+        "LASTGOOD_RETAIN_APPLY": "true",
+    }
+    number = environment(render(cluster, "store.retention.maxBytes=536870912000"))
+    assert number["LASTGOOD_RETAIN_BYTES"] == "536870912000"
+
+
 def test_operator_counts_what_it_copies_against_the_size_of_its_volume(cluster: Cluster) -> None:
     bodies = render(cluster, "scratch.sizeLimit=3Gi", "verifyRate=64Mi")
     (volume,) = [item for item in operator(bodies)["spec"]["volumes"] if item["name"] == "scratch"]
@@ -246,6 +259,9 @@ def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
         ("store.claim.accessModes={}", "accessModes"),
         ("store.capture=yes", "capture"),
         ("store.captureClaim=No_Claim", "captureClaim"),
+        ("store.retention.keepLast=-1", "keepLast"),
+        ("store.retention.maxBytes=much", "maxBytes"),
+        ("store.retention.apply=true", "store"),
         ("resources.limit.memory=1Gi", "limit"),
     ],
 )

@@ -16,6 +16,7 @@ ROLLBACK = f"{GROUP}/rollback"
 EMERGENCY = f"{GROUP}/emergency-rollback"
 QUARANTINE = f"{GROUP}/quarantine"
 RESUME = f"{GROUP}/resume"
+PIN = f"{GROUP}/pin"
 
 SNAPSHOT_STAMP = f"{GROUP}/snapshot"
 DIGEST_STAMP = f"{GROUP}/digest"
@@ -66,6 +67,9 @@ class Reason(StrEnum):
     KEEPING_EVIDENCE = "KeepingEvidence"
     EVIDENCE_KEPT = "EvidenceKept"
     EVIDENCE_FAILED = "EvidenceFailed"
+    RETENTION_PLANNED = "RetentionPlanned"
+    RETENTION_APPLIED = "RetentionApplied"
+    RETENTION_BLOCKED = "RetentionBlocked"
     # Whether they are trusted
     SIGNATURE_TRUSTED = "SignatureTrusted"
     NO_TRUST_POLICY = "NoTrustPolicy"
