@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.evidence import Forensics
+from lastgood.api.evidence import Forensics, PassedOver
 from lastgood.api.names import Reason
 from lastgood.api.snapshot import ModelSnapshot, QuarantineMark
 from lastgood.api.sources import StoreSource
@@ -126,11 +126,34 @@ def test_a_pause_is_waited_for_and_nothing_else_waits_for_it() -> None:
     assert (decision.action, decision.requeue_after) == (None, 30.0)
 
 
+def to_repair() -> ModelSnapshot:
+    """Return a snapshot whose source in the store is bad, and whose mirror is good."""
+    bad = PassedOver(copy="source", reason=Reason.DIGEST_MISMATCH)
+    last = V2.status.verification
+    assert last is not None
+    status = replace(V2.status, verification=replace(last, copy="mirrors[0]", passed_over=(bad,)))
+    mirrors = (StoreSource(path="digits/mirror"),)
+    return replace(V2, repair=True, source=PATH, mirrors=mirrors, status=status)
+
+
 def test_a_quarantined_source_is_not_repaired_whether_it_is_kept_or_not() -> None:
     """What an investigation needs must not be replaced: a repair would move it, and a copy may be under way."""
-    snapshot = replace(V2, repair=True, source=PATH, mirrors=(StoreSource(path="digits/mirror"),))
+    snapshot = to_repair()
+    seen = ObservedSnapshot(now=NOW, snapshot=snapshot, interval=timedelta(hours=24))
+    settled = replace(snapshot, status=with_conditions(seen, snapshot.status))
+    assert isinstance(decided(seen, snapshot=settled).action, RepairSnapshot)
     for known in (None, KEPT, fact()):
-        assert not isinstance(decided(quarantined(known, snapshot)).action, RepairSnapshot)
+        for capturing in (False, True):
+            action = decided(quarantined(known, snapshot), capturing=capturing).action
+            assert not isinstance(action, RepairSnapshot)
+
+
+def test_a_repair_waits_for_the_end_of_a_copy_whose_quarantine_was_lifted() -> None:
+    snapshot = to_repair()
+    seen = ObservedSnapshot(now=NOW, snapshot=snapshot, interval=timedelta(hours=24), capturing=True)
+    settled = replace(snapshot, status=with_conditions(seen, snapshot.status))
+    assert not isinstance(decided(seen, snapshot=settled).action, RepairSnapshot)
+    assert isinstance(decided(seen, snapshot=settled, capturing=False).action, RepairSnapshot)
 
 
 @pytest.mark.parametrize(("scope", "wider"), [("Namespace", "All"), ("All", "Namespace")])

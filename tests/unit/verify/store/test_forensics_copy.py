@@ -34,6 +34,13 @@ def keep(volume: Path, store: Path, subject: str = "uid-1") -> Evidence:
     return keep_evidence(volume, "digits/2", store, digest=DIGEST, reason="why", incident="INC-7", subject=subject)
 
 
+def test_what_is_kept_already_is_not_read_again(volume: Path, store: Path) -> None:
+    read: list[int] = []
+    for _ in range(2):
+        keep_evidence(volume, "digits/2", store, digest=DIGEST, reason="why", subject="uid-1", progress=read.append)
+    assert read.count(max(read)) == 1
+
+
 def test_it_is_kept_once_for_a_subject_and_a_digest(volume: Path, store: Path) -> None:
     first, again, other = keep(volume, store), keep(volume, store), keep(volume, store, "uid-2")
     assert (first.existed, again.existed, again.path) == (False, True, first.path)
