@@ -32,6 +32,7 @@ KEYS: Meanings = {
     names.EMERGENCY: "Annotation on a ModelDeployment or on its workload: asks for an emergency rollback.",
     names.QUARANTINE: "Annotation on a ModelSnapshot: quarantines its digest in the namespace.",
     names.RESUME: "Annotation on a ModelDeployment: lets go of the hold on the desired snapshot.",
+    names.PIN: "Annotation on a ModelSnapshot: retention never deletes its digest from the store. The text is yours.",
     names.SNAPSHOT_STAMP: "Annotation that the operator writes on the pod template: the snapshot that it was given.",
     names.DIGEST_STAMP: "Annotation that the operator writes on the pod template: the digest that it was given.",
 }
@@ -71,6 +72,12 @@ REASONS: dict[str, Meanings] = {
         Reason.REPAIRING: "A bad copy in the store is about to be replaced by a good one.",
         Reason.REPAIRED: "A good copy took the place of a bad one, which is kept as evidence.",
         Reason.REPAIR_FAILED: "A bad copy in the store could not be replaced, and stays. The message says why.",
+        Reason.KEEPING_EVIDENCE: "What is at the source of a quarantined snapshot is being copied to the evidence.",
+        Reason.EVIDENCE_KEPT: "A copy of it is in `evidence/` in the store; every byte of it was read again.",
+        Reason.EVIDENCE_FAILED: "It could not be copied. The message says why, and what to do.",
+        Reason.RETENTION_PLANNED: "What retention would delete from the store, or will, has changed. The log lists it.",
+        Reason.RETENTION_APPLIED: "A snapshot was deleted from the store, as it was announced.",
+        Reason.RETENTION_BLOCKED: "Nothing may be deleted, or a snapshot stays that was to go. The message says why.",
     },
     "Whether a snapshot is trusted": {
         Reason.SIGNATURE_TRUSTED: "Enough trusted signers signed exactly these files, and no policy speaks against it.",

@@ -30,6 +30,9 @@ NAMES: Final[dict[str, str]] = {
     "scratch_bytes": "LASTGOOD_SCRATCH_BYTES",
     "capture_claim": "LASTGOOD_CAPTURE_CLAIM",
     "scanners": "LASTGOOD_SCANNERS",
+    "retain_last": "LASTGOOD_RETAIN_LAST",
+    "retain_bytes": "LASTGOOD_RETAIN_BYTES",
+    "retain_apply": "LASTGOOD_RETAIN_APPLY",
 }
 
 ALL_NAMESPACES: Final = "*"
@@ -46,6 +49,7 @@ SHORTEST_LEASE, LONGEST_LEASE = 3.0, 300.0
 LONGEST_IMAGE: Final = 512
 MOST_SCANNERS: Final = 8
 HIGHEST_PORT: Final = 65535
+MOST_KEPT: Final = 100_000
 
 
 class SettingsError(TerminalError):
@@ -73,6 +77,10 @@ class Settings:
     scanners: Mapping[str, str] = field(default_factory=dict)  # images of external scanners, by name
     scratch_bytes: int = 0  # how much they may take together; 0 for no limit
 
+    retain_last: int = 0  # how many captured snapshots of a model may stay; 0 for no limit
+    retain_bytes: int = 0  # how many bytes of a model may stay; 0 for no limit
+    retain_apply: bool = False  # whether what is beyond them is deleted, and not only told
+
     def watches(self, namespace: str) -> bool:
         """Tell whether the objects of a namespace are ours to look after."""
         return self.namespaces is None or namespace in self.namespaces
@@ -99,7 +107,13 @@ def from_environment(
     chosen.setdefault("operator_namespace", default_namespace)
     chosen.setdefault("namespaces", (chosen["operator_namespace"],))
     chosen.setdefault("identity", f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
-    return Settings(**chosen)
+    return _sound(Settings(**chosen))
+
+
+def _sound(settings: Settings) -> Settings:
+    if settings.retain_apply and not (settings.retain_last or settings.retain_bytes):
+        raise SettingsError(f"{NAMES['retain_apply']}: deletes what is beyond a limit, and there is none: set one too")
+    return settings
 
 
 def _parsed(variable: str, parse: Callable[[str], T], text: str) -> T:
@@ -209,6 +223,12 @@ def _bytes(text: str) -> int:
     return int(match[1]) * BYTES[match[2]]
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > MOST_KEPT:
+        raise ValueError(f"must be a whole number up to {MOST_KEPT}, or 0 for no limit")
+    return int(text)
+
+
 MAY_BE_EMPTY: Final = frozenset({"liveness", "metrics"})
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "namespaces": _namespaces,
@@ -227,4 +247,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "scratch_bytes": _bytes,
     "capture_claim": _claim,
     "scanners": _scanners,
+    "retain_last": _count,
+    "retain_bytes": _bytes,
+    "retain_apply": _bool,
 }

@@ -187,6 +187,19 @@ def test_scanners_are_given_by_name_and_image_and_none_by_default(cluster: Clust
     assert "LASTGOOD_SCANNERS" not in environment(render(cluster))
 
 
+def test_retention_is_off_and_its_limits_are_passed_on(cluster: Cluster) -> None:
+    assert not [name for name in environment(render(cluster)) if "RETAIN" in name]
+    retention = ["store.retention.keepLast=5", "store.retention.maxBytes=500Gi", "store.retention.apply=true"]
+    given = environment(render(cluster, "store.capture=true", "watch.all=true", *retention))
+    assert {name: value for name, value in given.items() if "RETAIN" in name} == {
+        "LASTGOOD_RETAIN_LAST": "5",
+        "LASTGOOD_RETAIN_BYTES": "500Gi",
+        "LASTGOOD_RETAIN_APPLY": "true",
+    }
+    number = environment(render(cluster, "store.retention.maxBytes=536870912000"))
+    assert number["LASTGOOD_RETAIN_BYTES"] == "536870912000"
+
+
 def test_operator_counts_what_it_copies_against_the_size_of_its_volume(cluster: Cluster) -> None:
     bodies = render(cluster, "scratch.sizeLimit=3Gi", "verifyRate=64Mi")
     (volume,) = [item for item in operator(bodies)["spec"]["volumes"] if item["name"] == "scratch"]
@@ -298,6 +311,9 @@ def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
         ("scanners[0].name=acme", "image"),
         ("scanners[0].name=Acme,scanners[0].image=acme", "name"),
         ("scanners[0].name=acme,scanners[0].image=an image", "image"),
+        ("store.retention.keepLast=-1", "keepLast"),
+        ("store.retention.maxBytes=much", "maxBytes"),
+        ("store.retention.apply=true", "store"),
         ("resources.limit.memory=1Gi", "limit"),
         ("metrics.port=1", "port"),
         ("metrics.serviceMonitor.interval=often", "interval"),

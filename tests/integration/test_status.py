@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Intent, Left, Served, TriggerReport
-from lastgood.api.evidence import Capture, Finding, PassedOver, Scan
+from lastgood.api.evidence import Capture, Finding, Forensics, PassedOver, Scan
 from lastgood.api.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
@@ -89,7 +89,22 @@ FULL = [
             capture=Capture(
                 reason="Captured", time=NOW, path="sha256/ab/cd", claim="store", message="m", bytes_done=5, size_bytes=5
             ),
-            quarantine=QuarantineMark(scope="All", by="mia", reason="r", incident="INC-1", since=NOW),
+            quarantine=QuarantineMark(
+                scope="All",
+                by="mia",
+                reason="r",
+                incident="INC-1",
+                since=NOW,
+                forensics=Forensics(
+                    reason="EvidenceFailed",
+                    time=NOW,
+                    path="evidence/1",
+                    claim="store",
+                    message="m",
+                    attempts=2,
+                    next_time=NOW,
+                ),
+            ),
             handled={"lastgood.dev/quarantine": "INC-1: r"},
             conditions=CONDITIONS,
             observed_generation=1,

@@ -1,4 +1,4 @@
-"""What was found of a snapshot beside its digest: signatures, scan, capture, and copies that were passed over.
+"""What was found of a snapshot beside its digest: signatures, scan, copies in a store, and those passed over.
 
 All of it is written by the operator and read back leniently: nonsense in a status counts as absent, and where
 absent would be the friendlier answer, as the strictest one.
@@ -19,6 +19,7 @@ MAX_LEFT_OUT = 20
 MAX_FINDINGS = 20
 MAX_FORMATS = 32
 MAX_COPIES = 9  # the source and eight mirrors
+MAX_ATTEMPTS = 100
 _ORDER = list(Severity)
 FINDING = "Finding"
 LOOKED = ("NoFinding", "Anomaly", FINDING)
@@ -105,6 +106,37 @@ class Capture:
             "message": self.message[:1024] or None,
             "bytesDone": self.bytes_done,
             "sizeBytes": self.size_bytes,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forensics:
+    """The copy of what was there when a snapshot was quarantined: `reason` is EvidenceKept or EvidenceFailed.
+
+    Attributes:
+        path: in the store, or on the store claim that `claim` names; empty where there is no copy.
+        attempts: how many failed, up to where they are given up.
+        next_time: when the next is due; None where there is a copy, or none is tried before the operator starts again.
+    """
+
+    reason: str
+    time: datetime
+    path: str = ""
+    claim: str = ""
+    message: str = ""
+    attempts: int = 0
+    next_time: datetime | None = None
+
+    def as_body(self) -> dict[str, Any]:
+        """Return it as the API server stores it."""
+        return {
+            "reason": str(self.reason),
+            "time": format_time(self.time),
+            "path": self.path[:1024] or None,
+            "claim": self.claim or None,
+            "message": self.message[:1024] or None,
+            "attempts": self.attempts or None,
+            "nextTime": format_time(self.next_time),
         }
 
 
@@ -245,6 +277,22 @@ def read_capture(fields: Fields) -> Capture | None:
         message=fields.text("message"),
         bytes_done=fields.integer("bytesDone", 0, high=2**63 - 1),
         size_bytes=fields.integer("sizeBytes", 0, high=2**63 - 1),
+    )
+
+
+def read_forensics(fields: Fields) -> Forensics | None:
+    """Read what became of a forensics copy."""
+    time = fields.time("time")
+    if time is None:
+        return None
+    return Forensics(
+        reason=fields.text("reason"),
+        time=time,
+        path=fields.text("path"),
+        claim=fields.text("claim"),
+        message=fields.text("message"),
+        attempts=fields.integer("attempts", 0, high=MAX_ATTEMPTS),
+        next_time=fields.time("nextTime"),
     )
 
 

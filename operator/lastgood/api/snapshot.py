@@ -9,11 +9,13 @@ from typing import Any
 from lastgood.api.evidence import (
     MAX_COPIES,
     Capture,
+    Forensics,
     PassedOver,
     Scan,
     examined_body,
     read_capture,
     read_examined,
+    read_forensics,
     read_passed_over,
     read_scan,
 )
@@ -103,13 +105,17 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class QuarantineMark:
-    """Why a snapshot is quarantined; `scope` is Snapshot, Namespace or All."""
+    """Why a snapshot is quarantined; `scope` is Snapshot, Namespace or All.
+
+    `forensics` is what became of the copy of what was there; None until it has been tried.
+    """
 
     scope: str
     by: str = "unknown"
     reason: str = ""
     incident: str = ""
     since: datetime | None = None
+    forensics: Forensics | None = None
 
     @property
     def told(self) -> str:
@@ -124,6 +130,7 @@ class QuarantineMark:
             "reason": self.reason[:1024],
             "incident": self.incident[:128] or None,
             "since": format_time(self.since),
+            "forensics": self.forensics.as_body() if self.forensics else None,
         }
 
 
@@ -354,4 +361,5 @@ def _quarantine(fields: Fields) -> QuarantineMark | None:
         reason=fields.text("reason"),
         incident=fields.text("incident"),
         since=fields.time("since"),
+        forensics=read_forensics(fields.child("forensics")),
     )

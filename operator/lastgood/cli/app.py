@@ -229,5 +229,6 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[Commands, str, str], None]]]] = 
     "scan": ("look for files that load code, hide or break", _add_limited),
     "verify-job": ("", _add_job),
     "capture-job": ("", _add_job),
+    "evidence-job": ("", _add_job),
     "version": ("print the version", _add_version),
 }

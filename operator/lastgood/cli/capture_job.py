@@ -14,7 +14,7 @@ from lastgood.verify.errors import VerifyError
 from lastgood.verify.store import StoreError, capture_path, forbidden, sweep
 
 _MAX_TEXT: Final = 600
-_REMEDY: Final = "; the store claim must be writable for user 65532"
+REMEDY: Final = "; the store claim must be writable for user 65532"
 
 
 def add_options(added: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def _captured(args: argparse.Namespace) -> dict[str, Any]:
                 args.root, args.path, args.store, args.digest, limits=limits_of(args), progress=progress
             )
     except VerifyError as error:
-        return {"reason": "CaptureFailed", "message": f"{error}{_REMEDY if forbidden(error) else ''}"}
+        return {"reason": "CaptureFailed", "message": f"{error}{REMEDY if forbidden(error) else ''}"}
     return {"reason": "Captured", "path": found.path, "sizeBytes": found.size_bytes, "existed": found.existed}
 
 

@@ -77,6 +77,9 @@ def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
         "scratch_bytes": arguments.scratch_bytes,
         "capture_claim": arguments.capture_claim,
         "scanners": ",".join(arguments.scanner) if arguments.scanner else None,
+        "retain_last": arguments.retain_last,
+        "retain_bytes": arguments.retain_bytes,
+        "retain_apply": "true" if arguments.retain_apply else None,
         "allow_loopback": "true" if arguments.allow_loopback else None,
     }
 
@@ -108,6 +111,9 @@ def parser() -> argparse.ArgumentParser:
     add("--capture-claim", metavar="CLAIM", help="the store claim of each namespace, for captures of claims by a Job")
     add("--scanner", action="append", metavar="NAME=IMAGE", help="an external scanner that policies may name; up to 8")
     add("--scratch-bytes", metavar="BYTES", help="how much they may take there together (0: no limit)")
+    add("--retain-last", metavar="N", help="say which copies in the store are beyond a model's N newest (0: no limit)")
+    add("--retain-bytes", metavar="BYTES", help="the same for what is beyond so many bytes of a model (0: no limit)")
+    add("--retain-apply", action="store_true", help="delete them, an hour or more after they were announced")
     add("--allow-loopback", action="store_true", help="let triggers and checks call this machine")
     add("--log-level", choices=LEVELS, default="info", help="of stderr; the security log on stdout is complete")
     return found

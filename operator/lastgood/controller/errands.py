@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypedDict, TypeVar
+from typing import ClassVar, Final, TypedDict, TypeVar
 
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.controller.turns import Turns
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.cache import Key
-from lastgood.kube.capture_claims import NotCapturedError
+from lastgood.kube.capture_claims import NotCapturedError, NotPossibleError
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
 from lastgood.settings import Settings
@@ -83,6 +83,8 @@ class Errand:
 class Errands(ABC):
     """Runs errands that write to the store; what each of them is, a subclass says."""
 
+    places: ClassVar[int] = PLACES
+
     def __init__(
         self,
         *,
@@ -97,8 +99,8 @@ class Errands(ABC):
         self._memory = memory
         self._wake = wake
         self._pace = pace
-        self._threads = ThreadPoolExecutor(PLACES, thread_name_prefix="copy")
-        self._turns = Turns(places=PLACES, each=EACH)
+        self._threads = ThreadPoolExecutor(self.places, thread_name_prefix="copy")
+        self._turns = Turns(places=self.places, each=EACH)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[Key, Running] = {}
         self._unasked: dict[Key, TransientError] = {}
@@ -154,7 +156,7 @@ class Errands(ABC):
 
     def _store(self) -> Path:
         if self._settings.store is None:
-            raise NotCapturedError(NO_STORE)
+            raise NotPossibleError(NO_STORE)
         return self._settings.store
 
     async def _threaded(self, errand: Errand, work: Callable[[], T]) -> T:
@@ -190,4 +192,6 @@ def _swept(store: Path, work: Callable[[], T]) -> T:
     try:
         return work()
     except StoreError as error:
-        raise NotCapturedError(f"{error}{READ_ONLY if forbidden(error) else ''}") from error
+        if forbidden(error):
+            raise NotPossibleError(f"{error}{READ_ONLY}") from error
+        raise NotCapturedError(str(error)) from error

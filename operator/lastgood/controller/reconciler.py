@@ -10,6 +10,7 @@ from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition, Meta, merge_conditions, read_conditions
 from lastgood.api.names import Reason, Type
 from lastgood.controller.capturer import Capturer
+from lastgood.controller.keeper import Keeper
 from lastgood.controller.queue import Queue
 from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
@@ -22,6 +23,7 @@ from lastgood.core.state import (
     CaptureSnapshot,
     CreateRecord,
     Decision,
+    KeepEvidence,
     Observed,
     RepairSnapshot,
     RunChecks,
@@ -94,6 +96,14 @@ class Reconciler:
         self._repairer = Repairer(
             actor=self._actor, client=client, settings=settings, memory=self._memory, wake=queue.add
         )
+        self._keeper = Keeper(
+            actor=self._actor,
+            client=client,
+            settings=settings,
+            memory=self._memory,
+            wake=queue.add,
+            pace=self._verifier.budget,
+        )
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; return in how many seconds the next one is due, if one is."""
@@ -119,6 +129,7 @@ class Reconciler:
         await self._capturer.close()
         await self._repairer.close()
         await self._scanners.close()
+        await self._keeper.close()
         await self._verifier.close()
         await self._probe.close()
 
@@ -139,9 +150,10 @@ class Reconciler:
         action, snapshot = decision.action, observed.snapshot
         if isinstance(action, Verify):
             await self._verifier.start(action.snapshot, key)
-        elif isinstance(action, RepairSnapshot):
+        elif isinstance(action, RepairSnapshot | KeepEvidence):
             await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
-            self._repairer.start(action.snapshot, key)
+            errands = self._repairer if isinstance(action, RepairSnapshot) else self._keeper
+            errands.start(action.snapshot, key)
         elif isinstance(action, ScanSnapshot):
             self._scanners.start(action.snapshot, action.scanners, key)
         elif isinstance(action, CaptureSnapshot):
@@ -239,6 +251,7 @@ class Reconciler:
         self._capturer.forget(key)
         self._repairer.forget(key)
         self._scanners.forget(key)
+        self._keeper.forget(key)
         self._sampler.forget(key)
         return None
 

@@ -13,6 +13,7 @@ from lastgood.controller.health import Health
 from lastgood.controller.host import Host
 from lastgood.controller.metrics import Seen
 from lastgood.controller.queue import Queue
+from lastgood.controller.retainer import Retainer
 from lastgood.errors import BrokenError
 from lastgood.kube.audit import Audit
 from lastgood.kube.cache import Cache, Key
@@ -89,6 +90,14 @@ class Runtime:
             on_change=self._feed.trust_changed,
         )
         self._audit = Audit(client, instance=settings.identity)
+        self._retainer = Retainer(
+            client=client,
+            settings=settings,
+            quarantine=self._quarantine,
+            trust=self._trust,
+            audit=self._audit,
+            mine=lambda: self._lease.mine,
+        )
         self._health = Health(alive=self._alive, ready=self._ready)
         self._exposition = Exposition(self.seen)
         self._reconciler = make(
@@ -144,6 +153,8 @@ class Runtime:
         await asyncio.sleep(0.01)
         self._listen()  # kopf has put its own handlers in the place of ours
         self._spawn("sweep", self._feed.run())
+        if self._retainer.wanted:
+            self._spawn("retention", self._retainer.run())
         await self._queue.run(self._reconciler.reconcile)
 
     async def _watch_over(self) -> None:
@@ -170,6 +181,7 @@ class Runtime:
         await _within(EVENTS_END + 0.1, self._audit.drain(seconds=EVENTS_END))
         host = self._tasks.pop("host", None)
         await _cancel(self._tasks.values())
+        self._retainer.close()
         await self._lease.release()
         self._host.stop()
         if host is not None:

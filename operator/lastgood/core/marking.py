@@ -26,7 +26,14 @@ def quarantine_asked(observed: ObservedSnapshot) -> Step | None:
     if snapshot.verified and snapshot.digest not in observed.quarantined:
         return _refused_quarantine(observed, wish) if was_refused(observed) else _quarantine(snapshot, wish)
     scope = "Namespace" if snapshot.verified else "Snapshot"
-    mark = QuarantineMark(scope=scope, reason=wish.reason, incident=wish.incident, since=observed.now)
+    before = snapshot.status.quarantine
+    mark = QuarantineMark(
+        scope=scope,
+        reason=wish.reason,
+        incident=wish.incident,
+        since=observed.now,
+        forensics=before.forensics if before else None,
+    )
     status = replace(
         snapshot.status,
         quarantine=mark,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lastgood.api.evidence import Capture
+from lastgood.api.evidence import Capture, Forensics
 from lastgood.api.external import ExternalScan
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.core.state import Checked, Step
@@ -19,7 +19,8 @@ class ObservedSnapshot:
     they, too, have been read whole. `refused` are the digests whose quarantine the API server did not allow, with the
     time. `captured` is what this process knows of a capture, `capturing` whether one runs, `capture_asked` whether
     a ModelDeployment asks for one, `repaired` when a repair ended last, and whether it was done. `scans` are what
-    external scanners said last to this process, `scanning` whether one is looking.
+    external scanners said last to this process, `scanning` whether one is looking. `forensics` is what became of the
+    last copy to the evidence that this process tried.
     """
 
     now: datetime
@@ -38,6 +39,7 @@ class ObservedSnapshot:
     repaired: tuple[datetime, bool] | None = None
     scans: tuple[ExternalScan, ...] = ()
     scanning: bool = False
+    forensics: Forensics | None = None
 
 
 Rule = Callable[[ObservedSnapshot], Step | None]

@@ -1,4 +1,4 @@
-"""The decision about a ModelSnapshot: verified when created and on an interval, judged, captured, marked."""
+"""The decision about a ModelSnapshot: verified when created and on an interval, judged, marked, copied."""
 
 import hashlib
 import math
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from lastgood.api.names import Digest, Reason, Type
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
 from lastgood.core.capture import capture_rest, is_captured, wants_repair
+from lastgood.core.forensics import evidence_due, evidence_reported
 from lastgood.core.marking import quarantine_asked, quarantine_changed, was_refused
 from lastgood.core.observed_snapshot import ObservedSnapshot, Rule
 from lastgood.core.scanning import scan_due, scans_reported
@@ -227,8 +228,10 @@ RULES: tuple[Rule, ...] = (
     finished,  # what is known is written before anything else is started
     scans_reported,
     capture_reported,
+    evidence_reported,
     quarantine_asked,  # a person's word
     quarantine_changed,
+    evidence_due,  # what is there now may be gone later
     trust_changed,
     due,
     scan_due,  # once the digest is found: a result is about it

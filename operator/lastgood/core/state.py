@@ -248,6 +248,11 @@ class ScanSnapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepEvidence(CaptureSnapshot):
+    """Copy what is at the source of a quarantined snapshot to the evidence, whatever it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunChecks:
     """Sample the validation checks of the active rollback."""
 

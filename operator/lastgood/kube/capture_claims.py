@@ -25,6 +25,10 @@ class NotCapturedError(LastgoodError):
     """There is no copy; the sentence says why."""
 
 
+class NotPossibleError(NotCapturedError):
+    """There is no copy, and none can be made before the operator is set up otherwise and started again."""
+
+
 async def capture_on_claim(
     client: Client, settings: Settings, *, snapshot: ModelSnapshot, source: PvcSource, nonce: str
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lastgood.api.deployment import ModelDeployment
-from lastgood.api.evidence import Capture
+from lastgood.api.evidence import Capture, Forensics
 from lastgood.api.external import ExternalScan
 from lastgood.api.names import Reason, SnapshotName
 from lastgood.api.signal import Sample
@@ -44,6 +44,7 @@ class Memory:
         self._repaired: dict[Key, tuple[datetime, bool]] = {}
         self._scans: dict[Key, tuple[ExternalScan, ...]] = {}
         self._scanning: set[Key] = set()
+        self._forensics: dict[Key, tuple[str, Forensics]] = {}
         self._refused: defaultdict[Key, dict[str, datetime]] = defaultdict(dict)
         self._watches: defaultdict[Key, Watch] = defaultdict(Watch)
 
@@ -154,6 +155,15 @@ class Memory:
         if rows:
             self._scans[key] = tuple(rows.values())
 
+    def forensics(self, key: Key, uid: str) -> Forensics | None:
+        """Return what became of the last copy to the evidence that this process tried of this very snapshot."""
+        known = self._forensics.get(key)
+        return known[1] if known and known[0] == uid else None
+
+    def note_forensics(self, key: Key, uid: str, fact: Forensics) -> None:
+        """Note what became of a copy to the evidence."""
+        self._forensics[key] = uid, fact
+
     def refused(self, key: Key) -> dict[str, datetime]:
         """Return the digests whose quarantine the API server did not allow, for a snapshot, with the time."""
         return dict(self._refused.get(key, {}))
@@ -167,6 +177,7 @@ class Memory:
         self._captured.pop(key, None)
         self._scans.pop(key, None)
         self._repaired.pop(key, None)
+        self._forensics.pop(key, None)
         self._refused.pop(key, None)
         self._checked.pop(key, None)
         self._watches.pop(key, None)

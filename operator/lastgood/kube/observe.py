@@ -125,6 +125,7 @@ class Observer:
             repaired=self._memory.repaired(key),
             scans=self._memory.scans(key),
             scanning=self._memory.scanning(key),
+            forensics=self._memory.forensics(key, snapshot.meta.uid),
             refused=self._memory.refused(key),
             capture_asked=self._capture_asked(key, snapshot),
             quarantined=entries,

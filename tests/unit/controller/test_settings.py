@@ -49,6 +49,16 @@ def test_what_a_chart_sets() -> None:
     assert not found.watches("other")
 
 
+def test_retention_is_off_and_deletes_only_what_is_beyond_a_limit() -> None:
+    assert not from_environment({}).retain_apply
+    found = from_environment({"LASTGOOD_RETAIN_LAST": "5", "LASTGOOD_RETAIN_APPLY": "true"})
+    assert (found.retain_last, found.retain_bytes, found.retain_apply) == (5, 0, True)
+    assert from_environment({"LASTGOOD_RETAIN_BYTES": "500Gi"}).retain_bytes == 500 * 2**30
+    for wrong in ({"LASTGOOD_RETAIN_APPLY": "true"}, {"LASTGOOD_RETAIN_LAST": "-1"}, {"LASTGOOD_RETAIN_LAST": "many"}):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            from_environment(wrong)
+
+
 def test_all_namespaces() -> None:
     found = from_environment({"LASTGOOD_NAMESPACES": "*"})
     assert found.namespaces is None

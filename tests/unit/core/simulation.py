@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from lastgood.api.deployment import WorkloadSource
 from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.evidence import Forensics
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName
@@ -28,6 +29,7 @@ from lastgood.core.state import (
     Decision,
     DeleteRecord,
     Drift,
+    KeepEvidence,
     Observed,
     QuarantineDigest,
     RunChecks,
@@ -105,6 +107,7 @@ class Simulation(Cluster):
             snapshot=snapshot,
             interval=INTERVAL,
             checked=self.memory.checked(_key(snapshot)),
+            forensics=self.memory.forensics(_key(snapshot), snapshot.meta.uid),
             complete=self.complete,
             quarantined=self._quarantined(),
             trust=self._trust(),
@@ -178,7 +181,7 @@ class Simulation(Cluster):
         self.reads.clear()
         self.told.clear()
 
-    def act(self, action: Action, observed: Observed | None) -> None:  # noqa: C901 - one line for each action
+    def act(self, action: Action, observed: Observed | None) -> None:  # noqa: C901, PLR0912 - one line for each action
         """Carry an action out, as the API server would have it."""
         match action:
             case CreateRecord(name=name, spec=spec):
@@ -204,6 +207,9 @@ class Simulation(Cluster):
                 self.writes += 1
             case UpdateSnapshot(snapshot=snapshot, status=status):
                 self._update_snapshot(snapshot, status)
+            case KeepEvidence(snapshot=snapshot):
+                kept = Forensics(reason=Reason.EVIDENCE_KEPT, time=self.now, path="evidence/1")
+                self.memory.note_forensics(_key(snapshot), snapshot.meta.uid, kept)
             case CaptureSnapshot() | ScanSnapshot():
                 raise AssertionError("nobody asks for a capture, or for an external scanner, here")
             case _:

@@ -404,12 +404,14 @@ def test_refused_quarantine_does_not_keep_a_snapshot_from_being_verified() -> No
     marked = settled(of, refused=refused)
     assert marked.status.quarantine is not None
     assert marked.status.quarantine.scope == "Snapshot"
-    assert decide_snapshot(seen(marked, refused=refused)).requeue_after == REFUSED.total_seconds()
+    waiting = decide_snapshot(seen(marked, refused=refused, capturing=True))
+    assert waiting.requeue_after == REFUSED.total_seconds()
     due = replace(
         marked,
         status=replace(marked.status, verification=replace(V2.status.verification, next_time=NOW)),  # type: ignore[type-var]  # it is there
     )
-    assert decide_snapshot(seen(due, refused=refused)).action == Verify(snapshot=due)
+    # A copy to the evidence runs meanwhile, and nothing waits for it.
+    assert decide_snapshot(seen(due, refused=refused, capturing=True)).action == Verify(snapshot=due)
     again = {V2.digest: NOW - REFUSED - timedelta(seconds=1)}
     assert isinstance(decide_snapshot(seen(marked, refused=again)).action, QuarantineDigest)
 

@@ -2,11 +2,12 @@
 
 from lastgood.verify.store.capture import Captured, capture, capture_path
 from lastgood.verify.store.errors import BadCopyError, MismatchError, StoreError, StoreFullError, forbidden
-from lastgood.verify.store.evidence import Evidence, keep_evidence, move_to_evidence
+from lastgood.verify.store.evidence import Case, Evidence, can_name, keep_evidence, move_to_evidence
 from lastgood.verify.store.held import Applied, Listing, apply, listing
 from lastgood.verify.store.layout import path_of
 from lastgood.verify.store.origin import HeldCheckpoint
 from lastgood.verify.store.partial import Swept, sweep
+from lastgood.verify.store.remote_evidence import keep_evidence_of
 from lastgood.verify.store.repair import NoGoodCopyError, Repaired, repair
 from lastgood.verify.store.retention import Deletion, Held, Kept, Plan, plan
 
@@ -14,6 +15,7 @@ __all__ = [
     "Applied",
     "BadCopyError",
     "Captured",
+    "Case",
     "Deletion",
     "Evidence",
     "Held",
@@ -28,10 +30,12 @@ __all__ = [
     "StoreFullError",
     "Swept",
     "apply",
+    "can_name",
     "capture",
     "capture_path",
     "forbidden",
     "keep_evidence",
+    "keep_evidence_of",
     "listing",
     "move_to_evidence",
     "path_of",

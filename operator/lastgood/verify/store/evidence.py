@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from lastgood.verify.check import require_relative
 from lastgood.verify.errors import UnreadableError
+from lastgood.verify.manifest import manifest_digest
 from lastgood.verify.meter import Cancelled, Meter, Progress
 from lastgood.verify.printable import printable
 from lastgood.verify.reading import open_below, open_path, opened
@@ -31,17 +32,19 @@ from lastgood.verify.store.layout import (
     enter,
     move,
     set_mode,
+    status_in,
 )
 from lastgood.verify.store.origin import read_open
 from lastgood.verify.store.partial import Heartbeat, Work, work
 from lastgood.verify.store.survey import Seen, open_seen, survey
-from lastgood.verify.store.writing import copy_into, create, settle, settle_in
-from lastgood.verify.values import Limits, require_digest
+from lastgood.verify.store.writing import copy_into, create, require_room, settle, settle_in
+from lastgood.verify.values import FileEntry, Limits, require_digest
 
 NOTE: Final = "note.json"
 _DEFAULT: Final = Limits()
 _INCIDENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MAX_SAME: Final = 1000  # pieces of evidence with one incident and digest
+SPARE: Final = 0.1  # of the file system, which copies of evidence leave free: nothing but a person makes room again
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -51,14 +54,73 @@ class Evidence:
 
     Attributes:
         path: relative to the store; note.json and `content` are in it.
-        size_bytes: of a copy; 0 for what was moved, which nobody counts. So is `file_count`.
+        size_bytes: of a copy; 0 for what was moved or kept before, which nobody counts. So is `file_count`.
         not_copied: links, FIFOs and devices, which the note describes; there is nothing in them to copy.
+        found: the digest of the copied files; None where they are no checkpoint, or nobody looked.
+        existed: it was kept before, for the same subject, and nothing was copied now.
     """
 
     path: str
     size_bytes: int
     file_count: int
     not_copied: tuple[str, ...] = ()
+    found: str | None = None
+    existed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What evidence is about.
+
+    Attributes:
+        digest: what it should have been.
+        reason: why it is kept, for the note.
+        incident: names the evidence; without one, the time does.
+        subject: for whom it is kept, such as an object and its uid. Asked twice for one subject and digest, it is kept
+            once; without one, each time anew.
+
+    Raises:
+        ValueError: if `digest` or `incident` is malformed.
+    """
+
+    digest: str
+    reason: str
+    incident: str | None = None
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        require_digest(self.digest)
+        if self.incident is not None and not can_name(self.incident):
+            raise ValueError(
+                "incident: must be 1 to 63 letters, digits and '.', '_' or '-', and begin with one of the first two"
+            )
+
+    @property
+    def about(self) -> str:
+        """How its names end: the digest that it should have had, and whose it is."""
+        subject = "" if self.subject is None else f".{hashlib.sha256(self.subject.encode()).hexdigest()[:16]}"
+        return f"-{self.digest.removeprefix('sha256:')}{subject}"
+
+    @property
+    def label(self) -> str:
+        """Its name: the incident or the time, and what it is about."""
+        return f"{self.incident or datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}{self.about}"
+
+    def note(self, **more: str) -> dict[str, Any]:
+        """Return what its note begins with."""
+        return {
+            "digest": self.digest,
+            "incident": self.incident,
+            "reason": printable(self.reason, 2000),
+            "subject": None if self.subject is None else printable(self.subject, 2000),
+            "keptAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            **more,
+        }
+
+
+def can_name(incident: str) -> bool:
+    """Tell whether an incident's number can name a directory."""
+    return _INCIDENT.fullmatch(incident) is not None
 
 
 def keep_evidence(
@@ -69,6 +131,7 @@ def keep_evidence(
     digest: str,
     reason: str,
     incident: str | None = None,
+    subject: str | None = None,
     limits: Limits = _DEFAULT,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
@@ -85,38 +148,95 @@ def keep_evidence(
         digest: what it should have been.
         reason: why it is kept, for the note.
         incident: names the evidence; without one, the time does.
-        limits: what to put up with.
+        subject: for whom; see `Case`.
+        limits: what to put up with; `max_bytes` and `max_seconds` bound what a stranger's bytes may cost.
         progress: gets the bytes read so far, those read again counted too.
         cancelled: is asked between two pieces.
 
     Raises:
         RefusedEntryError: if the path itself is a link or a device: look at it by hand.
         UnreadableError: if any of it cannot be read, or it changed meanwhile; nothing is kept then.
-        StoreError: if the store cannot be written, or does not give back what was written.
+        StoreError: if the store cannot be written, has no room but the spare one, or does not give back what was
+            written.
         ValueError: if `relative`, `digest` or `incident` is malformed.
     """
-    meter = Meter(progress, cancelled)
+    case = Case(digest=digest, reason=reason, incident=incident, subject=subject)
+    meter = Meter(progress, cancelled, seconds=limits.max_seconds)
     below = require_relative(relative)
-    note = _note(digest, reason, incident) | {"copiedFrom": printable(relative)}
+    if before := kept_before(store, case):
+        return before
     with (
+        work(store, "evidence") as room,  # first: a store that cannot be written costs no reading
         opened(open_path(root)) as base,
         opened(open_below(base, below) if below else os.dup(base)) as top,
     ):
         seen = survey(top, limits, meter)
-        with work(store, "evidence") as room, writing("the evidence"):
+        with writing("the evidence"):
+            require_room(room.descriptor, sum(map(_size, seen)), "the evidence", SPARE)
             hashes = _copy(top, seen, room, meter)
             if survey(top, limits, meter) != seen:
                 raise UnreadableError(f"{printable(relative)} changed while it was copied")
-            _require_same(room, seen, hashes, meter)
-            _write_note(room.descriptor, note | {"entries": _entries(seen, hashes)})
-            os.fsync(room.descriptor)
-            path = _publish(store, room, label_of(digest, incident))
+            return finish(store, room, case, Copied(source=printable(relative), seen=seen, hashes=hashes), meter)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copied:
+    """What was copied: from where, all that was seen there, and the sha256 of each file."""
+
+    source: str
+    seen: Sequence[Seen]
+    hashes: Mapping[str, str]
+
+
+def finish(store: Path, room: Work, case: Case, copied: Copied, meter: Meter) -> Evidence:
+    """Read a copy again, write its note, and give it its name."""
+    seen, hashes = copied.seen, copied.hashes
+    _require_same(room, seen, hashes, meter)
+    found = _digest(seen, hashes)
+    note = case.note(copiedFrom=copied.source)
+    _write_note(room.descriptor, note | {"found": found, "entries": _entries(seen, hashes)})
+    os.fsync(room.descriptor)
+    if before := kept_before(store, case):  # another replica, whose Lease has ended, was faster
+        return before
     return Evidence(
-        path=path,
-        size_bytes=sum(item.stamp.size for item in seen if item.path in hashes),
+        path=_publish(store, room, case.label),
+        size_bytes=sum(map(_size, seen)),
         file_count=len(hashes),
         not_copied=tuple(item.path for item in seen if item.kind not in {"file", "directory"}),
+        found=found,
     )
+
+
+def kept_before(store: Path, case: Case) -> Evidence | None:
+    """Return the whole evidence that is there for a subject and digest; None where there is none, or no subject."""
+    with directory(store) as root:
+        if case.subject is None or status_in(root, EVIDENCE) is None:
+            return None
+    ours = re.compile(rf".+{re.escape(case.about)}(\.[0-9]{{1,4}})?", re.DOTALL)
+    with directory(store, EVIDENCE) as kept, writing(EVIDENCE):
+        with os.scandir(kept) as entries:
+            names = sorted(entry.name for entry in entries if ours.fullmatch(entry.name))
+        for name in names:
+            with opened(enter(kept, name)) as room:
+                if status_in(room, NOTE) is not None and status_in(room, CONTENT) is not None:
+                    return Evidence(path=f"{EVIDENCE}/{name}", size_bytes=0, file_count=0, existed=True)
+    return None
+
+
+def _size(item: Seen) -> int:
+    return item.stamp.size if item.kind == "file" else 0
+
+
+def _digest(seen: Sequence[Seen], hashes: Mapping[str, str]) -> str | None:
+    """Return the digest of what was copied; None where it could be no checkpoint."""
+    if "" in hashes:
+        return f"sha256:{hashes['']}"
+    if not hashes or any(item.kind not in {"file", "directory"} for item in seen):
+        return None
+    if any("\ud800" <= letter <= "\udfff" for path in hashes for letter in path):  # a name that is not UTF-8
+        return None
+    sizes = {item.path: item.stamp.size for item in seen}
+    return manifest_digest(FileEntry(path=path, size=sizes[path], sha256=sha256) for path, sha256 in hashes.items())
 
 
 def move_to_evidence(store: Path, path: str, *, digest: str, reason: str, incident: str | None = None) -> Evidence:
@@ -124,12 +244,13 @@ def move_to_evidence(store: Path, path: str, *, digest: str, reason: str, incide
 
     A crash in between leaves a note without content, and what it is about in its place.
     """
+    case = Case(digest=digest, reason=reason, incident=incident)
     *parents, name = path.split("/")
-    note = _note(digest, reason, incident) | {"movedFrom": printable(path)}
+    note = case.note(movedFrom=printable(path))
     with directory(store, *parents) as parent, writing(printable(path)):
         mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         with directory(store, EVIDENCE, make=True) as kept:
-            label = _make(kept, label_of(digest, incident))
+            label = _make(kept, case.label)
             with opened(enter(kept, label)) as room:
                 _write_note(room, note)
                 os.fsync(room)
@@ -139,33 +260,9 @@ def move_to_evidence(store: Path, path: str, *, digest: str, reason: str, incide
     return Evidence(path=f"{EVIDENCE}/{label}", size_bytes=0, file_count=0)
 
 
-def label_of(digest: str, incident: str | None) -> str:
-    """Return the name of evidence: the incident or the time, and the digest that it should have had.
-
-    Raises:
-        ValueError: if one of them is malformed.
-    """
-    hexadecimal = require_digest(digest).removeprefix("sha256:")
-    if incident is not None and not _INCIDENT.fullmatch(incident):
-        raise ValueError(
-            "incident: must be 1 to 63 letters, digits and '.', '_' or '-', and begin with one of the first two"
-        )
-    return f"{incident or datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{hexadecimal}"
-
-
 def _labels(label: str) -> Iterator[str]:
     yield label
     yield from (f"{label}.{count}" for count in range(2, _MAX_SAME + 1))
-
-
-def _note(digest: str, reason: str, incident: str | None) -> dict[str, Any]:
-    label_of(digest, incident)  # a malformed one is refused before anything is read
-    return {
-        "digest": digest,
-        "incident": incident,
-        "reason": printable(reason, 2000),
-        "keptAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-    }
 
 
 def _write_note(room: int, note: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ def work(store: Path, kind: str) -> Iterator[Work]:
     """Make a directory for one work, and remove what is left of it at the end."""
     with directory(store, PARTIAL, make=True) as parent:
         name = f"{kind}-{uuid.uuid4().hex}"
-        with writing(f"{PARTIAL}/{name}"):
+        with writing(PARTIAL):  # without the name, so that the same trouble is told in the same words
             os.mkdir(name, WORK_MODE, dir_fd=parent)  # not made to last: what a power cut takes need not be swept
             descriptor = enter(parent, name)
         with opened(descriptor):

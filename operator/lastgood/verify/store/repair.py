@@ -13,7 +13,7 @@ from lastgood.verify.meter import Cancelled, Meter, Progress
 from lastgood.verify.sources.values import Source
 from lastgood.verify.store.capture import Captured, Order, captured, copy, make_read_only, read_back
 from lastgood.verify.store.errors import MismatchError, StoreError, writing
-from lastgood.verify.store.evidence import Evidence, label_of, move_to_evidence
+from lastgood.verify.store.evidence import Case, Evidence, move_to_evidence
 from lastgood.verify.store.layout import CONTENT, directory, move, path_of, status_in
 from lastgood.verify.store.partial import Work, work
 from lastgood.verify.values import Limits, Result, Verdict
@@ -82,7 +82,7 @@ def repair(
         ValueError: if `digest`, `path` or `incident` is malformed.
     """
     started = time.monotonic()
-    label_of(digest, incident)  # a malformed one is refused before anything is read
+    Case(digest=digest, reason="", incident=incident)  # a malformed one is refused before anything is read
     order = Order(store=store, expected=digest, limits=limits, progress=progress, cancelled=cancelled)
     place = require_relative(path or path_of(digest))
     bad = _bad(order, place, digest, replace_unreadable=replace_unreadable)

@@ -21,13 +21,18 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Writer:
-    """Copies the files of a source below an open directory, as `name` or below it."""
+    """Copies the files of a source below an open directory, as `name` or below it.
+
+    Attributes:
+        spare: the share of the file system that must stay free.
+    """
 
     source: Source
     directory: int
     name: str
     meter: Meter
     alive: Callable[[], None]
+    spare: float = 0.0
 
     def write(self, limits: Limits) -> tuple[FileEntry, ...]:
         """Write all files; return what was read, sorted by path.
@@ -73,7 +78,7 @@ class Writer:
 
     def _write(self, parent: int, name: str, entry: Entry, chunks: Iterator[Chunk]) -> FileEntry:
         shown = printable(entry.path) or self.source.describe()
-        self._require_room(entry, shown)
+        require_room(self.directory, entry.size, shown, self.spare)
         with writing(shown):
             descriptor = create(name, parent)
         with opened(descriptor):
@@ -84,14 +89,19 @@ class Writer:
         self.meter.add(count)
         self.alive()
 
-    def _require_room(self, entry: Entry, shown: str) -> None:
-        """Refuse what cannot fit before its first byte is written: a sparse terabyte, for example."""
-        with writing("the store"):
-            status = os.fstatvfs(self.directory)
-        free = status.f_bavail * status.f_frsize
-        if entry.size > free:
-            needed = f"{shown} needs {entry.size} bytes and {free} are free"
-            raise StoreFullError(f"the store is full: {needed}; make room, or name another store")
+
+def require_room(descriptor: int, size: int, shown: str, spare: float = 0.0) -> None:
+    """Refuse what cannot fit before its first byte is written: a sparse terabyte, for example.
+
+    Raises:
+        StoreFullError: if there is less room than that, beside the share `spare` of the file system.
+    """
+    with writing("the store"):
+        status = os.fstatvfs(descriptor)
+    free = max(0, (status.f_bavail - int(status.f_blocks * spare)) * status.f_frsize)
+    if size > free:
+        needed = f"{shown} needs {size} bytes and {free} are free" + (f" beside {spare:.0%} to spare" if spare else "")
+        raise StoreFullError(f"the store is full: {needed}; make room, or name another store")
 
 
 def create(name: str, parent: int) -> int:

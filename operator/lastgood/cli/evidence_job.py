@@ -1,0 +1,54 @@
+"""`lastgood evidence-job`: what the operator's Job runs to keep what is on a claim as evidence on a store claim."""
+
+import argparse
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lastgood.cli.capture_job import REMEDY, message
+from lastgood.cli.digest import limits_of
+from lastgood.cli.parser import Exit, UsageError
+from lastgood.cli.progress import Progress
+from lastgood.verify.errors import VerifyError
+from lastgood.verify.store import StoreError, forbidden, keep_evidence, sweep
+
+
+def add_options(added: argparse.ArgumentParser) -> None:
+    """Say what is asked beside what `verify-job` is asked."""
+    added.add_argument("--store", type=Path, required=True)
+    added.add_argument("--reason", default="")
+    added.add_argument("--incident", default="")
+    added.add_argument("--subject", default="")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what came of it, whatever it is; only when nothing could be written the exit code is not 0."""
+    text = message(args.nonce, args.digest, _kept(args))
+    try:
+        args.termination_log.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--termination-log: {args.termination_log} cannot be written: {error.strerror}") from error
+    print(text)
+    return Exit.OK
+
+
+def _kept(args: argparse.Namespace) -> dict[str, Any]:
+    with suppress(StoreError):  # what crashed copies left is in the way of nobody but of the free space
+        sweep(args.store)
+    try:
+        with Progress() as progress:
+            found = keep_evidence(
+                args.root,
+                args.path,
+                args.store,
+                digest=args.digest,
+                reason=args.reason,
+                incident=args.incident or None,
+                subject=args.subject or None,
+                limits=limits_of(args),
+                progress=progress,
+            )
+    except (VerifyError, ValueError) as error:
+        return {"reason": "EvidenceFailed", "message": f"{error}{REMEDY if forbidden(error) else ''}"}
+    kept = {"reason": "EvidenceKept", "path": found.path, "sizeBytes": found.size_bytes, "existed": found.existed}
+    return kept | ({"found": found.found} if found.found else {})
