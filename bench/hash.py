@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     found.add_argument("--json", action="store_true", help="print one JSON object")
     found.add_argument("--rounds", type=int, default=5, metavar="N", help="of each (5)")
-    found.add_argument("--files", type=int, default=16, metavar="N", help="how many (16)")
+    found.add_argument("--files", type=int, default=64, metavar="N", help="how many (64)")
     found.add_argument(
         "--mib", type=int, default=32, metavar="N", help="of each file (32); the large one has all of it"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lastgood.verify import Budget, Limits, RefusedEntryError, Verdict, digest, verify
+from tests.unit.verify.processes import children
 
 FOREVER = 1  # byte a second
 SLOW = 500_000
@@ -28,11 +29,6 @@ def checkpoint(tmp_path: Path) -> Path:
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / name).write_bytes(name.encode() * 500_000)
     return tmp_path / "model"
-
-
-def children(pid: int | str = "self") -> set[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 def the_reader(of: int | str = "self") -> int:

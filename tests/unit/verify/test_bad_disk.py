@@ -8,6 +8,7 @@ import pytest
 
 from lastgood.verify import Limits, Result, StalledError, Verdict, digest, verify
 from tests.unit.verify import badfs
+from tests.unit.verify.processes import children
 
 pytestmark = pytest.mark.skipif(not badfs.usable(), reason="needs /dev/fuse and fusermount")
 
@@ -36,11 +37,6 @@ def read(request: pytest.FixtureRequest, disk: Path, good: Result) -> Callable[[
     way, _, isolated = str(request.param).partition(", ")
     blake3 = good.blake3 if way == "again" else None
     return lambda fault: verify(disk, fault, good.expected, blake3=blake3, isolated=bool(isolated))
-
-
-def children() -> set[str]:
-    """Return the processes that this one has started and that are not gone."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 @pytest.mark.parametrize("fault", ["good", "slow"])
@@ -82,7 +78,7 @@ def test_disk_that_errs_once_in_the_fast_way_is_verified_by_sha256(tmp_path: Pat
         assert verify(disk, fault, good.expected, blake3=good.blake3).verdict is Verdict.VERIFIED
 
 
-def assert_gone(before: set[str]) -> None:
+def assert_gone(before: set[int]) -> None:
     """Make sure that no process of ours is left, once the kernel has let go of it."""
     end = time.monotonic() + 10
     while children() - before:
