@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def main(directory: Path) -> None:
         _watch(spec)
         _bring_up(spec, held)
         while True:
-            signal.pause()
+            time.sleep(1)  # and not pause(): a signal that comes right before that call is not noticed
     except EndedError:
         pass
     finally:
