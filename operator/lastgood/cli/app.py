@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from lastgood.cli import parser
@@ -190,11 +189,11 @@ def _add_job(commands: Commands, name: str, _: str) -> None:
     job = _module(name)
     added = commands.add_parser(name, parents=[_limits()])
     added.set_defaults(command=job.run)
-    added.add_argument("--root", type=Path, required=True)
+    added.add_argument("--root", type=parser.path, required=True)
     added.add_argument("--path", type=parser.relative_path, required=True)
     _add_digest_option(added)
     added.add_argument("--nonce", type=parser.nonce, required=True)
-    added.add_argument("--termination-log", type=Path, required=True)
+    added.add_argument("--termination-log", type=parser.path, required=True)
     job.add_options(added)
 
 

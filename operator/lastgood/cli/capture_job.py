@@ -3,9 +3,9 @@
 import argparse
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
+from lastgood.cli import parser
 from lastgood.cli.digest import limits_of
 from lastgood.cli.parser import Exit, UsageError
 from lastgood.cli.progress import Progress
@@ -19,7 +19,7 @@ REMEDY: Final = "; the store claim must be writable for user 65532"
 
 def add_options(added: argparse.ArgumentParser) -> None:
     """Say what is asked beside what `verify-job` is asked."""
-    added.add_argument("--store", type=Path, required=True)
+    added.add_argument("--store", type=parser.path, required=True)
 
 
 def run(args: argparse.Namespace) -> int:

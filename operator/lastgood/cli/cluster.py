@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from lastgood.api.names import GROUP, VERSION
+from lastgood.kube.credentials import MALFORMED
 
 SNAPSHOTS: Final = "modelsnapshots"
 DEPLOYMENTS: Final = "modeldeployments"
@@ -32,6 +33,11 @@ class Cluster:
             contexts, active = untyped.list_kube_config_contexts(kubeconfig)
         except config.ConfigException as error:
             raise ClusterError(f"kubeconfig: {error}; name another with --kubeconfig or --context") from error
+        except OSError as error:
+            raise ClusterError(f"kubeconfig: {error}; name another with --kubeconfig") from error
+        except MALFORMED as error:
+            told = f"kubeconfig: is none ({type(error).__name__}); name another with --kubeconfig"
+            raise ClusterError(told) from error
         chosen = next((entry for entry in contexts if entry["name"] == context), active)
         self._api: Any = client.CustomObjectsApi(api_client)
         self.namespace = namespace or chosen["context"].get("namespace") or "default"

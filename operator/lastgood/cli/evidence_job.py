@@ -2,9 +2,9 @@
 
 import argparse
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from lastgood.cli import parser
 from lastgood.cli.capture_job import REMEDY, message
 from lastgood.cli.digest import limits_of
 from lastgood.cli.parser import Exit, UsageError
@@ -15,7 +15,7 @@ from lastgood.verify.store import StoreError, forbidden, keep_evidence, sweep
 
 def add_options(added: argparse.ArgumentParser) -> None:
     """Say what is asked beside what `verify-job` is asked."""
-    added.add_argument("--store", type=Path, required=True)
+    added.add_argument("--store", type=parser.path, required=True)
     added.add_argument("--reason", default="")
     added.add_argument("--incident", default="")
     added.add_argument("--subject", default="")

@@ -17,7 +17,7 @@ from lastgood.cli.parser import Exit, UsageError
 from lastgood.cli.progress import Progress
 from lastgood.cli.verify import as_body
 from lastgood.signals.addresses import AddressPolicy
-from lastgood.verify import Result, Verdict
+from lastgood.verify import Result, Verdict, printable
 from lastgood.verify.sources import (
     Access,
     Credentials,
@@ -106,16 +106,21 @@ def _sources(uris: Iterable[str], access: Access) -> list[RemoteSource]:
     Raises:
         UsageError: if a URI cannot be used.
     """
-    try:
-        sources = [source_from_uri(uri, access) for uri in _remote(list(uris))]
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    first, *_ = uris = list(uris)
+    sources = [_source(uri, access, "URI" if uri == first else "--mirror") for uri in _remote(uris)]
     used = {credentials.host for source in sources if (credentials := source.credentials) is not None}
     for credentials in access.credentials:
         if credentials.host not in used:
             told = f"--credentials-from: no URI is at {credentials.origin}, so these credentials are not used"
             print(told, file=sys.stderr)
     return sources
+
+
+def _source(uri: str, access: Access, option: str) -> RemoteSource:
+    try:
+        return source_from_uri(uri, access)
+    except ValueError as error:
+        raise UsageError(option + str(error).removeprefix("URI")) from None
 
 
 def _remote(uris: Sequence[str]) -> Sequence[str]:
@@ -144,6 +149,8 @@ def _credentials(place: str) -> Credentials:
 def _environment() -> Mapping[str, str]:
     """Return the keys of a Secret from variables such as LASTGOOD_CREDENTIALS_ACCESS_KEY_ID."""
     names = {key: _ENVIRONMENT + _variable(key) for key in KEYS}
+    if unknown := sorted(name for name in os.environ if name.startswith(_ENVIRONMENT) and name not in names.values()):
+        raise ValueError(f"{printable(unknown[0], 64)}: is unknown; the variables are {', '.join(names.values())}")
     return {key: os.environ[name] for key, name in names.items() if name in os.environ}
 
 
@@ -167,6 +174,8 @@ def _stored(path: Path) -> Mapping[str, str | bytes]:
         raise ValueError("must be YAML or JSON") from None  # the parser's own words quote what it read
     if not isinstance(data, dict):
         raise ValueError("must be a mapping, such as {host: …, username: …, password: …}")  # noqa: TRY004 - as in _value
+    if unknown := [str(key) for key in data if key not in KEYS]:
+        raise ValueError(f"{printable(unknown[0], 64)}: is unknown; the keys are {', '.join(KEYS)}")
     return {key: _value(key, data[key]) for key in KEYS if key in data}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from lastgood.cli.parser import UsageError
+from lastgood.cli.parser import path as path_of
 from lastgood.verify.signing import SignatureError
 
 PASSWORD: Final = "LASTGOOD_KEY_PASSWORD"  # noqa: S105 - the name of a variable, and no password
@@ -79,7 +80,7 @@ def add_password(parser: argparse.ArgumentParser) -> None:
     """Add the option for a password; there is none that takes it itself, because every process list shows it."""
     parser.add_argument(
         "--password-file",
-        type=Path,
+        type=path_of,
         metavar="FILE",
         help=f"holds the private key's password (default: the environment variable {PASSWORD}, or none)",
     )
@@ -88,7 +89,10 @@ def add_password(parser: argparse.ArgumentParser) -> None:
 def password(args: argparse.Namespace) -> bytes | None:
     """Return the password of the private key, if there is one."""
     if args.password_file is None:
-        return os.environ.get(PASSWORD, "").encode() or None
+        given = os.environ.get(PASSWORD)
+        if given == "":  # as a secret that is not set: a key without encryption is not what was meant
+            raise UsageError(f"{PASSWORD}: is empty; give the password, or unset the variable for none")
+        return given.encode() if given else None
     found = read("--password-file", args.password_file).removesuffix(b"\n").removesuffix(b"\r")
     if not found:
         raise UsageError(f"--password-file: {args.password_file} is empty")

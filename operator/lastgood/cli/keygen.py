@@ -1,17 +1,20 @@
 """`lastgood keygen`: a key pair to sign checkpoints with."""
 
 import argparse
-from pathlib import Path
 
-from lastgood.cli import keyfiles
+from lastgood.cli import keyfiles, parser
 from lastgood.cli.parser import Exit, UsageError
 from lastgood.verify.signing import CURVES, generate_key
 
 
 def add_options(added: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    added.add_argument("--key", type=Path, required=True, metavar="FILE", help="where the private key goes (PEM, 0600)")
-    added.add_argument("--public-key", type=Path, required=True, metavar="FILE", help="where the public key goes (PEM)")
+    added.add_argument(
+        "--key", type=parser.path, required=True, metavar="FILE", help="where the private key goes (PEM, 0600)"
+    )
+    added.add_argument(
+        "--public-key", type=parser.path, required=True, metavar="FILE", help="where the public key goes (PEM)"
+    )
     added.add_argument("--curve", choices=list(CURVES), default="P-256", help="(default: %(default)s)")
     keyfiles.add_password(added)
 

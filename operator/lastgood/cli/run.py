@@ -10,6 +10,7 @@ from typing import Final
 
 import uvloop
 
+from lastgood.cli.parser import Parser
 from lastgood.controller.reconciler import Reconciler
 from lastgood.controller.runtime import Parts, Runtime
 from lastgood.errors import BrokenError, TerminalError
@@ -86,7 +87,7 @@ def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of this command's flags."""
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog="lastgood run",
         description="Run the operator. A flag wins over its variable; --kubeconfig and --log-level have none.",
     )
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     add("--kubeconfig", metavar="FILE", help="how to reach the cluster; a pod uses its service account")
     add("--store", metavar="DIR", help="the snapshot store: what `source.store` paths are relative to")
     add("--image", metavar="IMAGE", help="this operator's image, for the Jobs that verify claims")
-    add("--reverify-interval", metavar="DURATION", help="how often each snapshot is hashed again (6h)")
+    add("--reverify-interval", metavar="DURATION", help="how often each snapshot is hashed again (1h)")
     add("--liveness", metavar="HOST:PORT", help="where /healthz and /readyz are served; '' for nowhere")
     add("--metrics", metavar="HOST:PORT", help="where /metrics is served for Prometheus (nowhere)")
     add("--lease-seconds", metavar="SECONDS", help="how long a dead operator blocks its standby (6)")

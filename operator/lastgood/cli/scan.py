@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -26,7 +25,7 @@ def add_options(added: Parser) -> None:
     """Add what `lastgood scan` takes."""
     added.add_argument("path", type=parser.path, metavar="PATH", help="a file or a directory")
     added.add_argument(
-        "--baseline", type=Path, metavar="DIR", help="an older checkpoint of the model, to compare weights with"
+        "--baseline", type=parser.path, metavar="DIR", help="an older checkpoint of the model, to compare weights with"
     )
     added.add_argument(
         "--allow-format",

@@ -27,13 +27,13 @@ def add_options(added: argparse.ArgumentParser) -> None:
     added.add_argument(
         "path", type=parser.path, metavar="PATH", help="a directory (every file in it is signed) or a file"
     )
-    added.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key (PEM)")
+    added.add_argument("--key", type=parser.path, required=True, metavar="FILE", help="the private key (PEM)")
     keyfiles.add_password(added)
-    added.add_argument("--signature", type=Path, required=True, metavar="FILE", help="where the signature goes")
-    added.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of the key (PEM)")
+    added.add_argument("--signature", type=parser.path, required=True, metavar="FILE", help="where the signature goes")
+    added.add_argument("--certificate", type=parser.path, metavar="FILE", help="the certificate of the key (PEM)")
     added.add_argument(
         "--certificate-chain",
-        type=Path,
+        type=parser.path,
         action="append",
         default=[],
         metavar="FILE",

@@ -3,9 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -15,6 +14,7 @@ from lastgood.cli.parser import Exit, Parser, UsageError, positive
 from lastgood.cli.progress import Progress, in_bytes
 from lastgood.verify import Limits, UnreadableError, Verdict, printable, verify
 from lastgood.verify.store import (
+    BadCopyError,
     Held,
     MismatchError,
     NoGoodCopyError,
@@ -77,7 +77,7 @@ def _add_retain(added: Parser) -> None:
 
 
 def _common(added: Parser) -> None:
-    added.add_argument("--store", type=Path, required=True, metavar="DIR", help="the snapshot store")
+    added.add_argument("--store", type=parser.path, required=True, metavar="DIR", help="the snapshot store")
     added.add_argument("--output", choices=sorted(_WRITERS), default="text", help="(default: text)")
 
 
@@ -96,7 +96,7 @@ def _guarded(run: Run) -> Run:
             raise UsageError(f"--store: {printable(str(args.store))} is no directory; make it first")
         try:
             return run(args)
-        except (MismatchError, NoGoodCopyError) as error:
+        except (MismatchError, NoGoodCopyError, BadCopyError) as error:
             return _fail(args, error, Exit.REFUSED)
         except StoreError as error:
             return _fail(args, error, Exit.UNREADABLE)
@@ -114,6 +114,10 @@ def _fail(args: argparse.Namespace, error: Exception, code: Exit) -> int:
 
 def _capture(args: argparse.Namespace) -> int:
     limits = Limits(max_files=args.max_files, max_bytes=args.max_bytes)
+    if args.store.resolve().is_relative_to(args.path.resolve()):
+        raise UsageError(
+            "--store: lies inside PATH, so that a copy would be part of what is copied; name another place"
+        )
     with Progress() as progress:
         _require(args, limits, progress)
         found = capture_path(args.path, ".", args.store, args.digest, limits=limits, progress=progress)
@@ -177,7 +181,10 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _retain(args: argparse.Namespace) -> int:
+    if args.apply and args.keep_last is None and args.max_bytes is None:
+        raise UsageError("--apply: deletes what is beyond a limit, and there is none; give --keep-last or --max-bytes")
     found = listing(args.store, model=_MODEL)
+    _require_held(args.pin, found.held)
     decided = plan(
         found.held,
         keep_last=args.keep_last,
@@ -194,6 +201,15 @@ def _retain(args: argparse.Namespace) -> int:
         stayed = apply(decided, args.store).stayed
     _print(args, _plan_body(decided, stayed, applied=args.apply), _plan_text(decided, stayed, applied=args.apply))
     return Exit.UNREADABLE if found.strange or stayed else Exit.OK
+
+
+def _require_held(pins: list[str], held: Sequence[Held]) -> None:
+    """Refuse a pin that keeps nothing: it was meant for something that would be deleted."""
+    known = {item.digest for item in held}
+    if gone := [pin for pin in pins if pin not in known]:
+        raise UsageError(
+            f"--pin: {gone[0]} is not in the store, see `lastgood store list`; correct it, or leave it out"
+        )
 
 
 def _plan_body(decided: Plan, stayed: tuple[tuple[str, str], ...], *, applied: bool) -> Body:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 
 from lastgood.api.names import Reason
-from lastgood.cli import signatures
+from lastgood.cli import parser, signatures
 from lastgood.cli.digest import limits_of, read
 from lastgood.cli.parser import Exit, UsageError
 from lastgood.cli.progress import Progress
@@ -52,7 +52,7 @@ def add_options(added: argparse.ArgumentParser) -> None:
     """Say which options there are besides the path, the digest and the limits."""
     added.add_argument(
         "--manifest",
-        type=Path,
+        type=parser.path,
         metavar="FILE",
         help="what `lastgood digest --output json` printed once: names the files that differ from --digest",
     )

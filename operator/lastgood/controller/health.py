@@ -8,6 +8,8 @@ from typing import Self
 
 from aiohttp import web
 
+from lastgood.errors import TerminalError
+
 
 class Health:
     """Serves `/healthz` and `/readyz`; each asks one question anew."""
@@ -18,9 +20,16 @@ class Health:
         self._runner = web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
 
     async def start(self, host: str, port: int) -> Self:
-        """Listen."""
+        """Listen.
+
+        Raises:
+            TerminalError: that is not possible at this address.
+        """
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            raise TerminalError(f"LASTGOOD_LIVENESS: cannot listen at {host}:{port}: {error.strerror}") from error
         return self
 
     async def stop(self) -> None:

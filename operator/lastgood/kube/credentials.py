@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from lastgood.errors import TerminalError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 HOST, PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+MALFORMED: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError, yaml.YAMLError)
+"""What the library raises for a file that is no kubeconfig, beside its own error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +72,21 @@ def _kubeconfig(path: str | None) -> Credentials:
     configuration = client.Configuration()
     try:
         config.load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]  # has no types
+        tls, namespace = _tls(configuration), _context_namespace(config, path)
     except (config.ConfigException, OSError) as error:
-        raise TerminalError(f"cannot find a way into a cluster: {error}") from error
+        raise TerminalError(f"cannot find a way into a cluster: {_place(path)}: {error}") from error
+    except MALFORMED as error:
+        raise TerminalError(f"{_place(path)}: is no kubeconfig ({type(error).__name__}); name another") from error
     return Credentials(
         server=configuration.host.rstrip("/"),
-        tls=_tls(configuration),
+        tls=tls,
         authorization=lambda: _authorization(configuration),
-        namespace=_context_namespace(config, path),
+        namespace=namespace,
     )
+
+
+def _place(path: str | None) -> str:
+    return f"--kubeconfig {path}" if path else "the kubeconfig"
 
 
 def _authorization(configuration: Any) -> str | None:  # noqa: ANN401  # the library has no types

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from lastgood.cli import run
+from lastgood.controller.health import Health
+from lastgood.errors import TerminalError
 from lastgood.settings import NAMES, SettingsError, from_environment
 
 
@@ -129,3 +131,15 @@ def test_scanners_are_given_one_flag_each() -> None:
 def test_a_bad_value_is_refused_with_its_name(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{variable}: must "):
         from_environment({variable: value})
+
+
+def test_an_abbreviated_option_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run.parser().parse_args(["--retain-a"])
+    assert end.value.code == 2
+    assert "--retain-a" in capsys.readouterr().err
+
+
+async def test_an_address_where_nobody_can_listen_is_a_sentence() -> None:
+    with pytest.raises(TerminalError, match=r"LASTGOOD_LIVENESS: cannot listen at 999\.1\.1\.1:18080"):
+        await Health(alive=lambda: True, ready=lambda: True).start("999.1.1.1", 18080)

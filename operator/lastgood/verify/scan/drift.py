@@ -48,6 +48,9 @@ def compare(old: Mapping[str, Place], new: Mapping[str, Place]) -> tuple[Drift |
         NumpyMissingError: if numpy is not installed.
     """
     np = numbers.numpy()
+    if new and not old:
+        message = "drift not checked: the baseline has no tensors, so it is no older checkpoint of this model"
+        return None, [anomaly(Severity.HIGH, "not-checked-drift", ".", message, "")]
     findings = list(_structure(old, new))
     changes = [
         _change(np, old[name], new[name])

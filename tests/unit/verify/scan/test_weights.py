@@ -180,4 +180,4 @@ def test_baseline_without_weights_is_told(tmp_path: Path, checkpoint: Path) -> N
     (tmp_path / "old" / "README.md").write_text("nothing")
     (checkpoint / "model.safetensors").write_bytes(save({"a": np.arange(3.0)}))
     result = scan(checkpoint, baseline=tmp_path / "old")
-    assert "drift-structure" in {row.rule for row in result.findings}
+    assert [(row.rule, row.severity) for row in result.findings] == [("not-checked-drift", "high")]

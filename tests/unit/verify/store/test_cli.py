@@ -75,3 +75,50 @@ def test_retain_only_says_what_it_would_do_until_it_is_told_to(
     assert (store / path_of(captured)).exists()
     assert main([*retain, "--apply", "--output", "json"]) == 0
     assert not (store / path_of(captured)).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        pytest.param(["--store", ""], "--store: must not be empty", id="a variable that is not set is no directory"),
+        pytest.param(["--store", "STORE", "--apply"], "there is none", id="no limit, and so nothing that is beyond it"),
+        pytest.param(["--store", "STORE", "--keep-last", "1", "--pin", OTHER, "--apply"], OTHER, id="a pin of nothing"),
+    ],
+)
+def test_what_would_delete_by_mistake_is_refused(
+    *,
+    store: Path,
+    captured: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    said: str,
+) -> None:
+    os.utime(store / path_of(captured), (1000, 1000))
+    monkeypatch.chdir(store)
+    assert code_of(["store", "retain", *(str(store) if each == "STORE" else each for each in more)]) == 2
+    assert said in capsys.readouterr().err
+    assert (store / path_of(captured)).exists()
+
+
+def code_of(command: list[str]) -> int:
+    try:
+        return main(command)
+    except SystemExit as end:
+        return int(str(end.code))
+
+
+def test_a_bad_copy_is_refused_and_is_no_disk_that_cannot_be_read(
+    checkpoint: Path, store: Path, captured: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next(each for each in (store / path_of(captured)).rglob("*") if each.is_file())
+    file.chmod(0o644)
+    file.write_bytes(b"tampered")
+    assert main(["store", "capture", str(checkpoint), "--store", str(store), "--digest", captured]) == 1
+    assert "the store's copy is bad" in capsys.readouterr().err
+
+
+def test_a_store_inside_what_is_captured_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "store").mkdir()
+    assert main(["store", "capture", str(checkpoint), "--store", str(checkpoint / "store")]) == 2
+    assert "--store: lies inside PATH" in capsys.readouterr().err
