@@ -16,8 +16,8 @@ from aiohttp import web
 from prometheus_client import exposition as text
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from lastgood.controller.listening import Door
 from lastgood.controller.metrics import Rows, Scrape, Seen
-from lastgood.errors import TerminalError
 
 SPARED: Final = 9.0  # times as long as it took to make an answer, it is given again: at most a tenth of one processor
 CHUNK: Final = 2**16
@@ -66,7 +66,7 @@ class Exposition:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._app = web.Application()
         self._app.add_routes([web.get("/metrics", self._serve, allow_head=False)])
-        self._runner = web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
+        self._door = Door(web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=0.5))
 
     async def start(self, host: str, port: int) -> Self:
         """Listen.
@@ -74,16 +74,12 @@ class Exposition:
         Raises:
             TerminalError: that is not possible at this address.
         """
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError as error:
-            raise TerminalError(f"LASTGOOD_METRICS: cannot listen at {host}:{port}: {error.strerror}") from error
+        await self._door.open(host, port, variable="LASTGOOD_METRICS")
         return self
 
     async def stop(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        await self._door.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from typing import Self
 
 from aiohttp import web
 
-from lastgood.errors import TerminalError
+from lastgood.controller.listening import Door
 
 
 class Health:
@@ -17,7 +17,7 @@ class Health:
     def __init__(self, *, alive: Callable[[], bool], ready: Callable[[], bool]) -> None:
         self._app = web.Application()
         self._app.add_routes([web.get("/healthz", _answer(alive)), web.get("/readyz", _answer(ready))])
-        self._runner = web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
+        self._door = Door(web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=0.5))
 
     async def start(self, host: str, port: int) -> Self:
         """Listen.
@@ -25,16 +25,12 @@ class Health:
         Raises:
             TerminalError: that is not possible at this address.
         """
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError as error:
-            raise TerminalError(f"LASTGOOD_LIVENESS: cannot listen at {host}:{port}: {error.strerror}") from error
+        await self._door.open(host, port, variable="LASTGOOD_LIVENESS")
         return self
 
     async def stop(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        await self._door.close()
 
 
 def _answer(question: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -23,7 +23,7 @@ from lastgood.kube.memory import Memory
 from lastgood.settings import Settings
 from lastgood.verify.errors import StoppedError, VerifyError
 from lastgood.verify.meter import Pace
-from lastgood.verify.store import Case, Evidence, can_name, keep_evidence, keep_evidence_of
+from lastgood.verify.store import Case, Evidence, can_name, is_room, keep_evidence, keep_evidence_of
 from lastgood.verify.values import Limits
 
 NEAR: Final = Limits(max_seconds=6 * 3600.0)
@@ -150,7 +150,13 @@ def candidates(snapshot: ModelSnapshot) -> list[tuple[str, Source]]:
 
 
 def keep_near(store: Path, path: str, case: Case, how: How) -> Evidence:
-    """Keep what is at a path of the operator's own store."""
+    """Keep what is at a path of the operator's own store.
+
+    Raises:
+        NotPossibleError: it is no checkpoint, but a room of the store, which holds those of others, or the evidence.
+    """
+    if is_room(path):
+        raise NotPossibleError(f"{path} is a part of the store itself, and no checkpoint")
     return keep_evidence(
         store,
         path,

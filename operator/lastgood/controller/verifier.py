@@ -127,7 +127,9 @@ class Verifier:
         try:
             async with self._lanes.take(key.namespace, urgent):
                 checked = await self._look(key, snapshot, urgent)
-                if checked.reason == Reason.VERIFIED and urgent.is_set() and await self.hear(key, snapshot):
+            # Scanners take minutes: meanwhile, the place is another rollback's.
+            if checked.reason == Reason.VERIFIED and urgent.is_set() and await self.hear(key, snapshot):
+                async with self._lanes.take(key.namespace, urgent):
                     checked = await self._look(key, snapshot, urgent)  # what is used must be good now, not before that
         except TransientError as error:  # not being able to ask says nothing about the bytes
             self._unasked[key] = error

@@ -12,7 +12,7 @@ from lastgood.api.sources import PvcSource
 from lastgood.kube import redact
 from lastgood.kube.capture_claims import NotCapturedError, NotPossibleError
 from lastgood.kube.client import Client
-from lastgood.kube.job_body import Errand, NotAnsweredError, Subject, job_body
+from lastgood.kube.job_body import EVIDENCE_JOB, Errand, NotAnsweredError, Subject, job_body
 from lastgood.kube.jobs import answer_to, run
 from lastgood.settings import Settings
 from lastgood.verify.store import Case
@@ -49,7 +49,7 @@ async def keep_on_claim(
         raise NotPossibleError(NO_CLAIM)
     if settings.image is None:
         raise NotPossibleError(NO_IMAGE)
-    errand = Errand(command="evidence-job", store=settings.capture_claim, arguments=arguments(case))
+    errand = Errand(command=EVIDENCE_JOB, store=settings.capture_claim, arguments=arguments(case))
     try:
         job = job_body(settings, Subject.of(snapshot, source, nonce), errand)
         return require_kept(answer_to(await run(client, snapshot.meta.namespace, job), nonce), case)

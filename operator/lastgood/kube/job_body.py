@@ -17,6 +17,7 @@ DEADLINE_SECONDS: Final = 3600
 TTL_SECONDS: Final = 600
 NONCE_LABEL: Final = f"{GROUP}/nonce"
 CONTAINER: Final = "verify"
+EVIDENCE_JOB: Final = "evidence-job"
 TERMINATION_LOG: Final = "/dev/termination-log"
 
 
@@ -95,12 +96,15 @@ def job_body(settings: Settings, subject: Subject, errand: Errand = NO_MORE) -> 
 
 
 def job_of(subject: Subject, command: str, pod: Body, labels: Mapping[str, str] = NO_LABELS) -> Body:
-    """Return the Job that runs a pod once; the snapshot owns it, so that they go together."""
+    """Return the Job that runs a pod once; the snapshot owns it, so that they go together.
+
+    Nobody owns a copy of the evidence: whoever tampered with a snapshot and deletes it must not end that.
+    """
     owner = {"apiVersion": API_VERSION, "kind": "ModelSnapshot", "name": subject.snapshot, "uid": subject.uid}
     ours = {"app.kubernetes.io/managed-by": FIELD_MANAGER, NONCE_LABEL: short(subject.nonce), **labels}
     name = job_name(subject.uid, subject.nonce, command)
     return {
-        "metadata": {"name": name, "labels": ours, "ownerReferences": [owner]},
+        "metadata": {"name": name, "labels": ours, "ownerReferences": [] if command == EVIDENCE_JOB else [owner]},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": DEADLINE_SECONDS,

@@ -63,6 +63,7 @@ class _Listing:
         self._pending = [""]
         self._count = 0
         self._bytes = 0
+        self._names = 0
         self.files: dict[str, Stamp] = {}
         self.directories: dict[str, Stamp] = {}
         self.findings: list[str] = []
@@ -83,6 +84,8 @@ class _Listing:
     def _take(self, directory: int, parent: str, raw: bytes) -> None:
         name = raw.decode("utf-8", "surrogateescape")
         path = f"{parent}/{name}" if parent else name
+        self._names += weight(path)
+        require_names(self._names, self._limits)
         try:
             raw.decode("utf-8")
             status = os.stat(raw, dir_fd=directory, follow_symlinks=False)
@@ -115,6 +118,17 @@ class _Listing:
 
     def _find(self, *findings: str) -> None:
         self.findings.extend(findings[: MAX_FINDINGS - len(self.findings)])
+
+
+def weight(path: str) -> int:
+    """Return how many bytes a path takes in memory: one letter beyond Latin-1 makes all of them two or four wide."""
+    return len(path) if path.isascii() else 4 * len(path)
+
+
+def require_names(total: int, limits: Limits) -> None:
+    """Raise LimitError if the names take more than is allowed: empty files cost memory, too."""
+    if total > limits.max_name_bytes:
+        raise LimitError(f"the names of the files take more than the limit of {limits.max_name_bytes} bytes")
 
 
 def require_size(size: int, limits: Limits) -> None:

@@ -26,6 +26,7 @@ class Limits:
         max_files: entries of a directory and everything below it, directories counted too.
         max_bytes: the sizes of all files together, known before the first byte is read; None for no limit.
         max_depth: directories below the checkpoint's own.
+        max_name_bytes: what all paths (and texts of links) together may take in memory.
         max_seconds: for all of it; None for no limit.
         max_stall_seconds: without a byte or a name read; None for no limit. Kept only by a reading in a process of its
             own (`isolated`): a thread that waits in the kernel cannot be stopped. Let it be 10 or more.
@@ -36,6 +37,7 @@ class Limits:
     max_depth: int = 32
     max_seconds: float | None = None
     max_stall_seconds: float | None = None
+    max_name_bytes: int = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,10 +15,12 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Reason
 from lastgood.api.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
 from lastgood.api.sources import PvcSource, S3Source, StoreSource
-from lastgood.controller.keeper import Keeper, candidates, case_of
+from lastgood.controller.errands import How
+from lastgood.controller.keeper import Keeper, candidates, case_of, keep_near
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
 from lastgood.kube.cache import Key, Kind
+from lastgood.kube.capture_claims import NotPossibleError
 from lastgood.kube.evidence_claims import arguments
 from lastgood.kube.memory import Memory
 from lastgood.kube.resources import PODS
@@ -291,3 +293,11 @@ def test_a_reason_is_no_variable_and_no_option_of_the_job() -> None:
     given = arguments(case)
     assert "--reason=$$(HOME) --store /data" in given
     assert given.count("--store") == 1
+
+
+def test_a_room_of_the_store_is_not_copied_into_itself(tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    case = Case(digest=f"sha256:{'a' * 64}", reason="why", incident=None, subject="x")
+    with pytest.raises(NotPossibleError, match="evidence is a part of the store itself"):
+        keep_near(tmp_path, "evidence", case, How(progress=lambda _: None, cancelled=lambda: False))
+    assert list((tmp_path / "evidence").iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 from lastgood.cli.verify_job import message
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
-from lastgood.kube.job_body import Subject, job_body
+from lastgood.kube.job_body import Errand, Subject, job_body
 from lastgood.kube.jobs import ask_on_claim, parsed
 from lastgood.kube.resources import JOBS, PODS
 from lastgood.settings import Settings
@@ -196,3 +196,10 @@ def test_the_job_writes_what_the_operator_reads() -> None:
     )
     result = parsed(message("n1", Inspection(result=found)), digest=DIGEST, nonce="n1")
     assert result == found
+
+
+def test_nobody_owns_a_copy_of_evidence() -> None:
+    evidence = job_body(SETTINGS, SUBJECT, Errand(command="evidence-job", store="store"))
+    assert evidence["metadata"]["ownerReferences"] == []
+    assert evidence["spec"]["ttlSecondsAfterFinished"] > 0
+    assert [owner["uid"] for owner in job_body(SETTINGS, SUBJECT)["metadata"]["ownerReferences"]] == ["s1"]

@@ -7,6 +7,7 @@ from lastgood.verify.check import require_relative
 from lastgood.verify.errors import LimitError, RefusedEntryError
 from lastgood.verify.printable import printable
 from lastgood.verify.sources.values import Entry
+from lastgood.verify.tree import require_names, weight
 from lastgood.verify.values import MAX_JSON_INTEGER, Limits
 
 _MAX_PATH: Final = 4095  # bytes; PATH_MAX of Linux without its NUL
@@ -36,6 +37,7 @@ class Listing:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes = 0
+        self._names = 0
         self._files: set[str] = set()
         self._directories: set[str] = set()
 
@@ -59,6 +61,8 @@ class Listing:
 
     def _require(self, entry: Entry) -> None:
         self._bytes += entry.size
+        self._names += weight(entry.path)
+        require_names(self._names, self._limits)
         limit = MAX_JSON_INTEGER if self._limits.max_bytes is None else self._limits.max_bytes
         if self._bytes > limit:
             raise LimitError(f"there are {self._bytes} bytes or more, above the limit of {limit}")

@@ -4,7 +4,7 @@ from lastgood.verify.store.capture import Captured, capture, capture_path
 from lastgood.verify.store.errors import BadCopyError, MismatchError, StoreError, StoreFullError, forbidden
 from lastgood.verify.store.evidence import Case, Evidence, can_name, keep_evidence, move_to_evidence
 from lastgood.verify.store.held import Applied, Listing, apply, listing
-from lastgood.verify.store.layout import path_of
+from lastgood.verify.store.layout import is_room, path_of
 from lastgood.verify.store.origin import HeldCheckpoint
 from lastgood.verify.store.partial import Swept, sweep
 from lastgood.verify.store.remote_evidence import keep_evidence_of
@@ -34,6 +34,7 @@ __all__ = [
     "capture",
     "capture_path",
     "forbidden",
+    "is_room",
     "keep_evidence",
     "keep_evidence_of",
     "listing",

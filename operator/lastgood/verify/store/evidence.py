@@ -26,6 +26,7 @@ from lastgood.verify.store.layout import (
     DIRECTORY_MODE,
     EVIDENCE,
     FILE_MODE,
+    PRIVATE_MODE,
     WORK_MODE,
     descend,
     directory,
@@ -346,9 +347,10 @@ def _publish(store: Path, room: Work, label: str) -> str:
 
 def _renamed(room: Work, kept: int, name: str) -> bool:
     try:
-        os.mkdir(name, WORK_MODE, dir_fd=kept)  # ours now; a directory may be renamed onto an empty one
+        os.mkdir(name, PRIVATE_MODE, dir_fd=kept)  # ours now; a directory may be renamed onto an empty one
     except FileExistsError:
         return False
+    os.chmod(room.name, PRIVATE_MODE, dir_fd=room.parent)
     move(room.name, room.parent, name, kept)
     return True
 
@@ -356,7 +358,7 @@ def _renamed(room: Work, kept: int, name: str) -> bool:
 def _make(kept: int, label: str) -> str:
     for name in _labels(label):
         try:
-            os.mkdir(name, WORK_MODE, dir_fd=kept)
+            os.mkdir(name, PRIVATE_MODE, dir_fd=kept)
         except FileExistsError:
             continue
         os.fsync(kept)

@@ -23,6 +23,7 @@ PARTIAL: Final = ".partial"
 CONTENT: Final = "content"
 FILE_MODE: Final = 0o444
 DIRECTORY_MODE: Final = 0o555
+PRIVATE_MODE: Final = 0o700  # of a piece of evidence: its files may have been another team's secret
 WORK_MODE: Final = 0o755  # of our directories while we write in them; the process's umask takes away from it
 _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -36,6 +37,12 @@ def shard_of(digest: str) -> tuple[str, str, str]:
 def path_of(digest: str) -> str:
     """Return a snapshot's path relative to the store, which is what a `store: {path}` source names."""
     return "/".join(shard_of(digest))
+
+
+def is_room(path: str) -> bool:
+    """Tell whether a path relative to the store is a part of the store itself, and no snapshot in it."""
+    first, *rest = path.split("/")
+    return first in (EVIDENCE, PARTIAL) or (first == SNAPSHOTS and len(rest) < len(shard_of(f"sha256:{'0' * 64}")) - 1)
 
 
 @contextmanager

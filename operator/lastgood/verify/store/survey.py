@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from lastgood.verify.errors import LimitError, UnreadableError
@@ -11,7 +12,7 @@ from lastgood.verify.meter import Meter
 from lastgood.verify.printable import printable
 from lastgood.verify.reading import Stamp, opened, reading
 from lastgood.verify.store.layout import descend
-from lastgood.verify.tree import require_size
+from lastgood.verify.tree import require_names, require_size, weight
 from lastgood.verify.values import Limits
 
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -65,11 +66,13 @@ def survey(base: int, limits: Limits, meter: Meter) -> tuple[Seen, ...]:
         top = _seen("", os.fstat(base), None)
     found = [top]
     pending = [""] if top.kind == "directory" else []
-    size = 0 if pending else top.stamp.size
+    size, names = 0 if pending else top.stamp.size, 0
     while pending:
         meter.check()
-        for seen in _list(base, pending.pop()):
+        for seen in _list(base, pending.pop(), limits):
             found.append(seen)
+            names += weight(seen.path) + weight(seen.target or "")
+            require_names(names, limits)
             size += seen.stamp.size if seen.kind == "file" else 0
             if seen.kind == "directory":
                 pending.append(seen.path)
@@ -85,10 +88,10 @@ def _require(seen: Seen, count: int, limits: Limits) -> None:
         raise LimitError(f"{printable(seen.path)} is deeper than the limit of {limits.max_depth} directories")
 
 
-def _list(base: int, path: str) -> Iterator[Seen]:
+def _list(base: int, path: str, limits: Limits) -> Iterator[Seen]:
     with reading(printable(path) or "."), opened(descend(base, path.split("/") if path else ())) as descriptor:
         with os.scandir(descriptor) as entries:
-            names = [entry.name for entry in entries]
+            names = [entry.name for entry in islice(entries, limits.max_files + 1)]  # and one that is too many
         for name in names:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else None

@@ -16,6 +16,7 @@ from lastgood.verify.store import (
     StoreFullError,
     can_name,
     forbidden,
+    is_room,
     keep_evidence,
     keep_evidence_of,
     sweep,
@@ -196,3 +197,29 @@ def test_a_store_that_is_not_ours_to_write_costs_no_reading(tmp_path: Path, volu
 @pytest.mark.parametrize(("incident", "can"), [("INC-7", True), ("", False), ("../up", False), ("x" * 64, False)])
 def test_which_incidents_can_name_a_directory(incident: str, can: bool) -> None:  # noqa: FBT001 - a column
     assert can_name(incident) == can
+
+
+def test_another_teams_files_are_not_shown_to_those_who_mount_the_store(store: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "teamb"
+    secret.mkdir(mode=0o700)
+    (secret / "w").write_text("weights")
+    (secret / "w").chmod(0o600)
+    kept = keep_evidence(tmp_path, "teamb", store, digest=f"sha256:{'a' * 64}", reason="INC-1")
+    assert (store / kept.path).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("path", "room"),
+    [
+        ("evidence", True),
+        ("evidence/INC-1", True),
+        (".partial/x", True),
+        ("sha256", True),
+        ("sha256/ab", True),
+        (f"sha256/ab/{'ab' * 32}", False),
+        ("digits/2", False),
+        ("evidences", False),
+    ],
+)
+def test_rooms_of_the_store_are_no_checkpoints(path: str, room: bool) -> None:  # noqa: FBT001  # pytest's
+    assert is_room(path) is room
