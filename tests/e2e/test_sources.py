@@ -90,7 +90,7 @@ def test_a_signed_snapshot_on_a_claim_is_deployed_and_gone_back_to(signed: Team)
     assert signed.says('{"accuracy": 0.91}\n')
 
 
-def test_a_signed_snapshot_whose_first_copy_is_destroyed_is_deployed_from_its_mirror(signed: Team) -> None:
+def test_a_signed_snapshot_whose_first_copy_is_destroyed_is_deployed_and_gone_back_to(signed: Team) -> None:
     (signed.store / "copies").mkdir()
     (signed.store / "digits/4.json").rename(signed.store / "copies/4.json")
     signed.write("digits/4.json", '{"accuracy": 6.66}\n')
@@ -99,6 +99,11 @@ def test_a_signed_snapshot_whose_first_copy_is_destroyed_is_deployed_from_its_mi
     assert signed.says('{"accuracy": 0.94}\n')
     found = signed.get("modelsnapshot", "digits-v4")["status"]["verification"]
     assert [item["reason"] for item in found["passedOver"]] == ["DigestMismatch"]
+    signed.deploy("digits-v1")
+    record = signed.go_back("digits-v4")
+    assert record["status"]["outcome"] == "Succeeded", record["status"]
+    assert signed.environment("verify")["MODEL_PATH"] == "/models/copies/4.json"
+    assert signed.says('{"accuracy": 0.94}\n')
 
 
 def test_an_unsigned_snapshot_on_a_claim_is_not_deployed_where_signatures_are_asked_for(signed: Team) -> None:
