@@ -88,11 +88,13 @@ def test_killed_reader_is_not_tampering(checkpoint: Path, number: int) -> None:
 @pytest.mark.timeout(60)
 def test_reader_ends_with_its_parent(checkpoint: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(checkpoint)], env={**os.environ, "TOKEN": "secret"})
-    reader = the_reader(parent.pid)
-    assert b"secret" not in Path(f"/proc/{reader}/environ").read_bytes()
-    time.sleep(0.5)
-    parent.kill()
-    parent.wait()
+    try:
+        reader = the_reader(parent.pid)
+        assert b"secret" not in Path(f"/proc/{reader}/environ").read_bytes()
+        time.sleep(0.5)
+    finally:
+        parent.kill()
+        parent.wait()
     end = time.monotonic() + 20
     while Path(f"/proc/{reader}/cmdline").exists() and Path(f"/proc/{reader}/cmdline").read_bytes():
         assert time.monotonic() < end, "the reader is left"
