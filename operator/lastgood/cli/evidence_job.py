@@ -7,8 +7,8 @@ from typing import Any
 from lastgood.cli import parser
 from lastgood.cli.capture_job import REMEDY, message
 from lastgood.cli.digest import limits_of
-from lastgood.cli.parser import Exit, UsageError
 from lastgood.cli.progress import Progress
+from lastgood.cli.verify_job import answer
 from lastgood.verify.errors import VerifyError
 from lastgood.verify.store import StoreError, forbidden, keep_evidence, sweep
 
@@ -22,14 +22,8 @@ def add_options(added: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what came of it, whatever it is; only when nothing could be written the exit code is not 0."""
-    text = message(args.nonce, args.digest, _kept(args))
-    try:
-        args.termination_log.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--termination-log: {args.termination_log} cannot be written: {error.strerror}") from error
-    print(text)
-    return Exit.OK
+    """Write what came of it, whatever it is."""
+    return answer(args, message(args.nonce, args.digest, _kept(args)))
 
 
 def _kept(args: argparse.Namespace) -> dict[str, Any]:

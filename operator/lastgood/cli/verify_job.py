@@ -55,7 +55,15 @@ def run(args: argparse.Namespace) -> int:
     with Progress() as progress:
         how = How(limits=limits_of(args), progress=progress)
         found = inspect(args.root, args.path, question(args, os.environ), how)
-    text = message(args.nonce, found)
+    return answer(args, message(args.nonce, found))
+
+
+def answer(args: argparse.Namespace, text: str) -> int:
+    """Write what a Job has to say where the kubelet takes it from.
+
+    Raises:
+        UsageError: that is not possible; only then the exit code is not 0.
+    """
     try:
         args.termination_log.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -24,10 +24,10 @@ from lastgood.kube.resources import PODS
 from lastgood.settings import Settings
 from lastgood.verify import Budget, digest
 from lastgood.verify.store import path_of
+from tests.unit.controller.waiting import until
 from tests.unit.kube.world import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from lastgood.api.sources import Source
@@ -62,15 +62,8 @@ class Bench:
     async def ended(self, snapshot: ModelSnapshot) -> Capture | None:
         """Capture, and return what is known of it afterwards."""
         self.capturer.start(snapshot, KEY)
-        await self.until(lambda: not self.memory.capturing(KEY))
+        await until(lambda: not self.memory.capturing(KEY))
         return self.memory.captured(KEY)
-
-    async def until(self, what: Callable[[], Any]) -> None:
-        for _ in range(3000):
-            if what():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it did not happen")
 
 
 @pytest.fixture
@@ -113,18 +106,18 @@ async def test_a_second_start_while_one_runs_is_the_same_capture(store: Path) ->
     bench, of = Bench(store, rate=500_000), snapshot(store)
     bench.capturer.start(of, KEY)
     bench.capturer.start(of, KEY)
-    await bench.until(lambda: work(store))
+    await until(lambda: work(store))
     assert len(work(store)) == 1
-    await bench.until(lambda: not bench.memory.capturing(KEY))
+    await until(lambda: not bench.memory.capturing(KEY))
 
 
 async def test_a_capture_ends_with_its_object_and_leaves_nothing(store: Path) -> None:
     bench = Bench(store, rate=1000)
     bench.capturer.start(snapshot(store), KEY)
-    await bench.until(lambda: work(store))
+    await until(lambda: work(store))
     bench.capturer.forget(KEY)
     bench.memory.forget(KEY)
-    await bench.until(lambda: not bench.memory.capturing(KEY))
+    await until(lambda: not bench.memory.capturing(KEY))
     assert bench.memory.captured(KEY) is None
     assert (work(store), copies(store)) == ([], [])
 
@@ -132,9 +125,9 @@ async def test_a_capture_ends_with_its_object_and_leaves_nothing(store: Path) ->
 async def test_an_operator_that_ends_leaves_nothing_and_notes_nothing(store: Path) -> None:
     bench = Bench(store, rate=1000)
     bench.capturer.start(snapshot(store), KEY)
-    await bench.until(lambda: work(store))
+    await until(lambda: work(store))
     await bench.capturer.close()
-    await bench.until(lambda: not work(store))
+    await until(lambda: not work(store))
     said = bench.memory.captured(KEY)
     assert said is not None
     assert said.reason == Reason.CAPTURING
@@ -182,7 +175,7 @@ async def test_without_a_store_claim_a_claim_is_not_captured_and_the_setting_is_
 async def answered(bench: Bench, of: ModelSnapshot, **answer: Any) -> tuple[dict[str, Any], Capture]:
     """Let the Job's pod answer, and return the Job and what is known then."""
     task = asyncio.create_task(bench.ended(of))
-    await bench.until(lambda: any(key[0] == "jobs" for key in bench.server.objects))
+    await until(lambda: any(key[0] == "jobs" for key in bench.server.objects))
     job = next(body for key, body in bench.server.objects.items() if key[0] == "jobs")
     arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
     good = {

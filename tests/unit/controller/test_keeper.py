@@ -27,10 +27,10 @@ from lastgood.kube.resources import PODS
 from lastgood.settings import Settings
 from lastgood.verify import Budget, digest
 from lastgood.verify.store import Case
+from tests.unit.controller.waiting import until
 from tests.unit.kube.world import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from lastgood.api.sources import Source
@@ -78,17 +78,10 @@ class Bench:
     async def kept(self, snapshot: ModelSnapshot) -> Forensics:
         """Keep it, and return what is known of it afterwards."""
         self.keeper.start(snapshot, KEY)
-        await self.until(lambda: not self.memory.capturing(KEY))
+        await until(lambda: not self.memory.capturing(KEY))
         found = self.memory.forensics(KEY, snapshot.meta.uid)
         assert found is not None
         return found
-
-    async def until(self, what: Callable[[], Any]) -> None:
-        for _ in range(3000):
-            if what():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it did not happen")
 
 
 @pytest.fixture
@@ -174,7 +167,7 @@ async def test_an_api_server_that_is_away_is_no_failure(store: Path) -> None:
     bench.server.down = True
     of = snapshot(store, S3Source(bucket="models", prefix="digits/1", secret="keys"))
     bench.keeper.start(of, KEY)
-    await bench.until(lambda: not bench.memory.capturing(KEY))
+    await until(lambda: not bench.memory.capturing(KEY))
     assert bench.memory.forensics(KEY, "u1") is None
     with pytest.raises(TransientError):
         bench.keeper.start(of, KEY)
@@ -183,10 +176,10 @@ async def test_an_api_server_that_is_away_is_no_failure(store: Path) -> None:
 async def test_whoever_deletes_the_snapshot_does_not_end_the_copy(store: Path) -> None:
     bench = Bench(store, rate=1_000_000)
     bench.keeper.start(snapshot(store), KEY)
-    await bench.until(lambda: list(store.glob(".partial/evidence-*")))
+    await until(lambda: list(store.glob(".partial/evidence-*")))
     bench.keeper.forget(KEY)
     bench.memory.forget(KEY)
-    await bench.until(lambda: not bench.memory.capturing(KEY))
+    await until(lambda: not bench.memory.capturing(KEY))
     (kept,) = evidence(store)
     (told,) = bench.told.decisions
     assert (told.reason, kept.name in told.message) == (Reason.EVIDENCE_KEPT, True)
@@ -196,9 +189,9 @@ async def test_whoever_deletes_the_snapshot_does_not_end_the_copy(store: Path) -
 async def test_an_operator_that_ends_leaves_nothing_and_notes_nothing(store: Path) -> None:
     bench = Bench(store, rate=1000)
     bench.keeper.start(snapshot(store), KEY)
-    await bench.until(lambda: list(store.glob(".partial/evidence-*")))
+    await until(lambda: list(store.glob(".partial/evidence-*")))
     await bench.keeper.close()
-    await bench.until(lambda: not list(store.glob(".partial/*")))
+    await until(lambda: not list(store.glob(".partial/*")))
     assert bench.memory.forensics(KEY, "u1") is None
 
 
@@ -229,7 +222,7 @@ async def test_without_a_store_claim_it_says_what_to_do_by_hand(store: Path) -> 
 async def answered(bench: Bench, of: ModelSnapshot, **answer: Any) -> tuple[dict[str, Any], Forensics]:
     """Let the Job's pod answer, and return the Job and what is known then."""
     task = asyncio.create_task(bench.kept(of))
-    await bench.until(lambda: any(key[0] == "jobs" for key in bench.server.objects))
+    await until(lambda: any(key[0] == "jobs" for key in bench.server.objects))
     job = next(body for key, body in bench.server.objects.items() if key[0] == "jobs")
     given = job["spec"]["template"]["spec"]["containers"][0]["args"]
     good = {

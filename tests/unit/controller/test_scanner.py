@@ -25,6 +25,7 @@ from lastgood.kube.memory import Memory
 from lastgood.kube.resources import PODS
 from lastgood.kube.trust import TrustPolicies
 from lastgood.settings import Settings
+from tests.unit.controller.waiting import until
 from tests.unit.kube.world import Server
 
 if TYPE_CHECKING:
@@ -130,15 +131,8 @@ class Bench:
     async def scanned(self, *scanners: Scanner) -> dict[str, ExternalScan]:
         """Let scanners look, and return what is known then."""
         self.scanners.start(V1, scanners or (ACME,), KEY)
-        await self.until(lambda: not self.memory.scanning(KEY))
+        await until(lambda: not self.memory.scanning(KEY))
         return {scan.scanner: scan for scan in self.memory.scans(KEY)}
-
-    async def until(self, what: Callable[[], Any]) -> None:
-        for _ in range(3000):
-            if what():
-                return
-            await asyncio.sleep(0.002)
-        raise AssertionError("it did not happen")
 
 
 @pytest.fixture
@@ -160,7 +154,7 @@ async def test_scanners_look_between_two_readings(bench: Bench) -> None:
 
 async def test_what_this_process_has_read_is_not_read_whole_again(bench: Bench) -> None:
     await bench.verifier.start(V1, KEY)
-    await bench.until(lambda: bench.memory.checked(KEY))
+    await until(lambda: bench.memory.checked(KEY))
     await bench.scanned()
     assert bench.ran == ["whole", "acme:1", "quick"]
 
@@ -170,7 +164,7 @@ async def test_bytes_that_are_swapped_and_left_there_void_the_result_and_are_rep
     known = await bench.scanned()
     assert not known["acme"].counts
     assert "does not count" in known["acme"].message
-    await bench.until(lambda: bench.memory.checked(KEY))
+    await until(lambda: bench.memory.checked(KEY))
     checked = bench.memory.checked(KEY)
     assert checked is not None
     assert checked.reason == "DigestMismatch", "who serves it hears of it"
@@ -193,12 +187,12 @@ async def test_second_start_is_the_same_scan_and_it_ends_with_its_object(bench: 
     bench.answering = False
     bench.scanners.start(V1, (ACME,), KEY)
     bench.scanners.start(V1, (ACME,), KEY)
-    await bench.until(lambda: bench.server.objects)
+    await until(lambda: bench.server.objects)
     assert len(bench.server.objects) == 1
     bench.memory.forget(KEY)
     bench.scanners.forget(KEY)
     assert not bench.memory.scanning(KEY)
-    await bench.until(lambda: not bench.server.objects)
+    await until(lambda: not bench.server.objects)
     assert bench.memory.scans(KEY) == ()
 
 
@@ -220,14 +214,14 @@ def restarted(bench: Bench) -> ModelSnapshot:
 
 async def test_switch_waits_for_a_scanner_of_which_only_the_status_knows(bench: Bench) -> None:
     await bench.verifier.start(restarted(bench), WAITER)
-    await bench.until(lambda: bench.memory.checked(KEY))
+    await until(lambda: bench.memory.checked(KEY))
     assert [scan.counts for scan in bench.memory.scans(KEY)] == [True]
     assert bench.ran == ["whole", "acme:1", "quick", "quick"], "what is used is read after that"
 
 
 async def test_routine_waits_for_no_scanner(bench: Bench) -> None:
     await bench.verifier.start(restarted(bench), KEY)
-    await bench.until(lambda: bench.memory.checked(KEY))
+    await until(lambda: bench.memory.checked(KEY))
     assert bench.ran == ["whole"]
 
 
@@ -235,7 +229,7 @@ async def test_switch_does_not_wait_for_what_is_refused_anyway(bench: Bench) -> 
     of = restarted(bench)
     never = replace(of, status=replace(of.status, external=()))
     await bench.verifier.start(never, WAITER)
-    await bench.until(lambda: bench.memory.checked(KEY))
+    await until(lambda: bench.memory.checked(KEY))
     assert bench.ran == ["whole"]
 
 
@@ -245,7 +239,7 @@ async def test_scanner_that_does_not_answer_keeps_no_switch_waiting(
     monkeypatch.setattr("lastgood.controller.scanner.HEARING", 0.05)
     bench.silent = {"scan"}
     await bench.verifier.start(restarted(bench), WAITER)
-    await bench.until(lambda: bench.memory.checked(KEY))
+    await until(lambda: bench.memory.checked(KEY))
     (scan,) = bench.memory.scans(KEY)
     assert (bench.ran, scan.counts) == (["whole", "quick"], False)
     assert "waited" in scan.message

@@ -20,10 +20,10 @@ from lastgood.kube.trust import TrustPolicies
 from lastgood.settings import Settings
 from lastgood.verify import digest
 from lastgood.verify.inspection import Inspection, unreadable
+from tests.unit.controller.waiting import until
 from tests.unit.kube.world import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 SIZE = 8 * 2**20
@@ -45,13 +45,6 @@ class Bench:
             trust=TrustPolicies(server, namespaces=None),
             wake=self.woken.append,
         )
-
-    async def until(self, what: Callable[[], Any]) -> None:
-        for _ in range(int(SOON / 0.01)):
-            if what():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it did not happen")
 
 
 @pytest.fixture
@@ -81,7 +74,7 @@ async def test_reading_ends_with_the_snapshot_that_it_is_for(store: Path) -> Non
     await bench.verifier.start(of, key_of(of))
     assert bench.memory.verifying(key_of(of))
     bench.verifier.forget(key_of(of))
-    await bench.until(lambda: not bench.memory.verifying(key_of(of)))
+    await until(lambda: not bench.memory.verifying(key_of(of)), within=SOON)
     checked = bench.memory.checked(key_of(of))
     assert checked is not None
     assert checked.reason == "Unreadable"  # what was cut off says nothing about the bytes
@@ -93,7 +86,7 @@ async def test_forgetting_one_snapshot_stops_no_other(store: Path) -> None:
     await bench.verifier.start(of, key_of(of))
     assert bench.memory.verifying(key_of(of))
     bench.verifier.forget(key_of(replace(of, meta=replace(of.meta, name="v0"))))
-    await bench.until(lambda: bench.memory.checked(key_of(of)))
+    await until(lambda: bench.memory.checked(key_of(of)), within=SOON)
     checked = bench.memory.checked(key_of(of))
     assert checked is not None
     assert checked.reason == "Verified"
@@ -128,9 +121,9 @@ async def test_so_many_are_looked_at_at_once(
     for of in asked:
         waiter = rollback(of.meta.namespace) if of_a_rollback else key_of(of)
         await bench.verifier.start(of, waiter)
-    await bench.until(lambda: len(looking) >= places)
+    await until(lambda: len(looking) >= places, within=SOON)
     await asyncio.sleep(0.05)
     assert (len(looking), sum(uid.startswith("greedy-") for uid in looking)) == (places, EACH)
     go_on.set()
-    await bench.until(lambda: len(looking) == len(asked))
+    await until(lambda: len(looking) == len(asked), within=SOON)
     await bench.verifier.close()

@@ -10,7 +10,7 @@ from lastgood.verify.scan import jsontext, templates
 from lastgood.verify.scan.formats import Format
 from lastgood.verify.scan.part import Part
 from lastgood.verify.scan.scanner import Context
-from lastgood.verify.scan.values import Finding, anomaly, finding
+from lastgood.verify.scan.values import Finding, anomaly, finding, packed
 
 _CODE_KEYS: Final = {
     "auto_map": "names Python code beside the weights, which transformers imports with trust_remote_code",
@@ -73,7 +73,7 @@ def _markers(part: Part) -> Iterator[Finding]:
 def _search(part: Part, pattern: "re.Pattern[bytes]", rule: str, message: str) -> Iterator[Finding]:
     """Yield one finding if a pattern occurs anywhere, however large the file is."""
     if not part.whole:
-        yield anomaly(Severity.MEDIUM, "not-checked-compressed", part.name, "it is too large to be looked at packed")
+        yield packed(part.name)
         return
     before = b""
     for chunk in part.chunks():

@@ -13,7 +13,7 @@ from lastgood.verify.scan import templates
 from lastgood.verify.scan.formats import Format
 from lastgood.verify.scan.part import Part
 from lastgood.verify.scan.scanner import Context
-from lastgood.verify.scan.values import Finding, anomaly, finding
+from lastgood.verify.scan.values import Finding, finding, packed
 
 _SCALARS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of each type
 _STRING, _ARRAY = 8, 9
@@ -43,9 +43,7 @@ class GgufScanner:
     def run(self, part: Part, _: Context) -> Iterator[Finding]:
         """Yield what is wrong with the metadata, and with a chat template in it."""
         if not part.whole:
-            yield anomaly(
-                Severity.MEDIUM, "not-checked-compressed", part.name, "it is too large to be looked at packed"
-            )
+            yield packed(part.name)
             return
         try:
             yield from _look(_Reader(part))

@@ -12,7 +12,7 @@ from lastgood.api.names import Severity
 from lastgood.verify.scan.formats import Format
 from lastgood.verify.scan.part import Part
 from lastgood.verify.scan.scanner import Context
-from lastgood.verify.scan.values import Finding, anomaly, finding
+from lastgood.verify.scan.values import Finding, finding, packed
 
 _GRAPH, _NODE, _INITIALIZER, _SPARSE, _FUNCTIONS = 7, 1, 5, 15, 25
 _TENSOR_IN_ATTRIBUTE, _ATTRIBUTE, _GRAPH_IN_ATTRIBUTE = 5, 5, 6
@@ -50,9 +50,7 @@ class OnnxScanner:
     def run(self, part: Part, _: Context) -> Iterator[Finding]:
         """Yield locations that lead out."""
         if not part.whole:
-            yield anomaly(
-                Severity.MEDIUM, "not-checked-compressed", part.name, "it is too large to be looked at packed"
-            )
+            yield packed(part.name)
             return
         try:
             for location in _locations(part):

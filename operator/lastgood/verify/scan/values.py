@@ -62,6 +62,11 @@ def anomaly(severity: Severity, rule: str, file: str, message: str, evidence: st
     return _make(Kind.ANOMALY, severity, rule, file, message, evidence)
 
 
+def packed(name: str) -> Finding:
+    """Return what is said of a file in an archive that is too large to be unpacked for a look."""
+    return anomaly(Severity.MEDIUM, "not-checked-compressed", name, "it is too large to be looked at packed")
+
+
 def _make(  # noqa: PLR0917 - the parts of one value, made in one place
     kind: Kind, severity: Severity, rule: str, file: str, message: str, evidence: str
 ) -> Finding:
