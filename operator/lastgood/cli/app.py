@@ -20,6 +20,8 @@ exit codes: 0 done (verify: Verified), 1 refused (verify: DigestMismatch), 2 wro
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        arguments = ["version"]
     if arguments[:1] == ["run"]:
         from lastgood.cli import run  # noqa: PLC0415 - half a second and 60 MB that the other commands do without
 
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(command: Run, args: argparse.Namespace) -> int:
     """Run a command; a mistake or a bad disk is a sentence and an exit code, and a bug is a traceback."""
-    from lastgood.verify.errors import RefusedEntryError, UnreadableError  # noqa: PLC0415 - see build
+    from lastgood.verify.errors import LimitError, RefusedEntryError, UnreadableError  # noqa: PLC0415 - see build
 
     try:
         return _heard(command, args)
@@ -39,6 +41,8 @@ def _guarded(command: Run, args: argparse.Namespace) -> int:
         return _fail(str(error), Exit.USAGE)
     except RefusedEntryError as error:
         return _fail(f"{error}; remove it, or name another path", Exit.REFUSED)
+    except LimitError as error:
+        return _fail(f"{error}; name less, or allow more (--max-files, --max-bytes)", Exit.UNREADABLE)
     except UnreadableError as error:
         return _fail(f"{error}; check the path, and try again when it can be read", Exit.UNREADABLE)
     except KeyboardInterrupt:
@@ -78,6 +82,7 @@ def build(only: str | None = None) -> Parser:
         description="Bring a served machine-learning model back to its last known-good snapshot.",
         epilog=_EXITS,
     )
+    root.add_argument("--version", action="store_true", help="print the version and leave; as `lastgood version` does")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.add_parser("run", help="run the operator; `lastgood run --help` lists its options", add_help=False)
     for name, (summary, add) in _COMMANDS.items():

@@ -15,7 +15,7 @@ from lastgood.controller.reconciler import Reconciler
 from lastgood.controller.runtime import Parts, Runtime
 from lastgood.errors import BrokenError, TerminalError
 from lastgood.kube.connection import Connection
-from lastgood.settings import ALL_NAMESPACES, from_environment
+from lastgood.settings import ALL_NAMESPACES, NAMES, Settings, from_environment
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 USAGE_ERROR: Final = 2
@@ -44,7 +44,15 @@ async def serve(arguments: argparse.Namespace) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(connection.close)
         settings = from_environment(flags=flags(arguments), default_namespace=connection.namespace)
+        warn(settings)
         await Runtime(connection, settings, reconciler).run()
+
+
+def warn(settings: Settings) -> None:
+    """Say what is probably a mistake, and may still come right: a store can be mounted later."""
+    if settings.store and not settings.store.is_dir():
+        what = f"{settings.store} is no directory, and snapshots in it cannot be read until it is one"
+        logging.getLogger(__name__).warning("%s: %s", NAMES["store"], what)
 
 
 def reconciler(parts: Parts) -> Reconciler:

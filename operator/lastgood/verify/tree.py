@@ -112,7 +112,7 @@ class _Listing:
     def _count_entry(self) -> None:
         self._count += 1
         if self._count > self._limits.max_files:
-            raise LimitError(f"there are more files than the limit of {self._limits.max_files}")
+            raise LimitError(f"there are more files than max_files allows, {self._limits.max_files}")
         if self._count % _CHECK_EVERY == 0:
             self._meter.check()
 
@@ -139,4 +139,4 @@ def require_size(size: int, limits: Limits) -> None:
     """
     limit = MAX_JSON_INTEGER if limits.max_bytes is None else limits.max_bytes
     if size > limit:
-        raise LimitError(f"there are {size} bytes or more, above the limit of {limit}")
+        raise LimitError(f"there are {size} bytes or more, and max_bytes allows {limit}")

@@ -58,8 +58,9 @@ def test_digest_as_json_lists_the_files(checkpoint: Path, capsys: pytest.Capture
     assert [file["path"] for file in body["files"]] == ["config.json", "model.bin"]
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("version") == 0
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(word) == 0
     assert capsys.readouterr().out == f"lastgood {__version__}\n"
 
 
@@ -90,6 +91,9 @@ def test_help_lists_the_commands_but_not_the_operators_own(capsys: pytest.Captur
         pytest.param(["digest", "/absent"], 3, "/absent: ENOENT", id="a path that is missing"),
         pytest.param(["digest", "/dev/null"], 1, "is a character device", id="a path that is a device"),
         pytest.param(["digest", "/etc", "--max-files", "0"], 2, "--max-files: must be", id="a limit of nothing"),
+        pytest.param(
+            ["digest", "/etc", "--max-files", "1"], 3, "more files than max_files allows, 1", id="a low one"
+        ),
         pytest.param(["digest", "/etc/hostname", "--out", "json"], 2, "--out", id="an abbreviated option"),
         pytest.param(["verify", "/etc/hostname"], 2, "--digest", id="no digest"),
         pytest.param(["verify", "/tmp", "--digest", "abc"], 2, "--digest: must be sha256: and", id="no digest either"),  # noqa: S108 - not written to

@@ -65,9 +65,9 @@ class Listing:
         require_names(self._names, self._limits)
         limit = MAX_JSON_INTEGER if self._limits.max_bytes is None else self._limits.max_bytes
         if self._bytes > limit:
-            raise LimitError(f"there are {self._bytes} bytes or more, above the limit of {limit}")
+            raise LimitError(f"there are {self._bytes} bytes or more, and max_bytes allows {limit}")
         if len(self._files) + len(self._directories) > self._limits.max_files:
-            raise LimitError(f"there are more files than the limit of {self._limits.max_files}")
+            raise LimitError(f"there are more files than max_files allows, {self._limits.max_files}")
 
 
 def take_all(entries: Iterable[Entry], limits: Limits) -> tuple[Entry, ...]:

@@ -99,7 +99,7 @@ class S3Source:
             page = self._page(values, check)
             count += len(page.objects)
             if count > limits.max_files:
-                raise LimitError(f"there are more objects than the limit of {limits.max_files}")
+                raise LimitError(f"there are more objects than max_files allows, {limits.max_files}")
             yield from page.objects
             if not page.next:
                 return

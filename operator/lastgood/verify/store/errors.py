@@ -47,4 +47,5 @@ def writing(shown: str) -> Iterator[None]:
         sentence = str(UnreadableError.of(shown, error))
         if error.errno in _FULL:
             raise StoreFullError(f"the store is full: {sentence}; make room, or name another store") from error
-        raise StoreError(f"the store cannot be written: {sentence}") from error
+        verb = "written" if error.errno in _FORBIDDEN else "used"
+        raise StoreError(f"the store cannot be {verb}: {sentence}") from error

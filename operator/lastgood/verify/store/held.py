@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,23 +53,36 @@ def listing(store: Path, *, model: str | None = None, limits: Limits = _DEFAULT)
     """
     held: list[Held] = []
     strange: list[tuple[str, str]] = []
-    for shard, name in _names(store):
-        path = f"{SNAPSHOTS}/{shard}/{name}"
-        try:
-            held.append(_look(store, shard, name, model, limits))
-        except VerifyError as error:
-            strange.append((path, str(error)))
+    for shard in _shards(store):
+        with _told(strange, f"{SNAPSHOTS}/{shard}"):
+            for name in _names(store, shard):
+                with _told(strange, f"{SNAPSHOTS}/{shard}/{name}"):
+                    held.append(_look(store, shard, name, model, limits))
     return Listing(held=tuple(sorted(held, key=lambda item: (item.captured_at, item.digest))), strange=tuple(strange))
 
 
-def _names(store: Path) -> Iterator[tuple[str, str]]:
+@contextmanager
+def _told(strange: list[tuple[str, str]], path: str) -> Iterator[None]:
+    """Note what cannot be looked at, and go on: one stray link must not hide all the rest."""
+    try:
+        yield
+    except VerifyError as error:
+        strange.append((path, str(error)))
+
+
+def _shards(store: Path) -> list[str]:
     with directory(store) as root:
         if status_in(root, SNAPSHOTS) is None:
-            return
+            return []
     with directory(store, SNAPSHOTS) as snapshots, writing(SNAPSHOTS):
-        for shard in _listed(snapshots, _SHARD):
-            with opened(enter(snapshots, shard)) as parent:
-                yield from ((shard, name) for name in _listed(parent, _NAME) if name.startswith(shard))
+        return _listed(snapshots, _SHARD)
+
+
+def _names(store: Path, shard: str) -> list[str]:
+    with directory(store, SNAPSHOTS) as snapshots, writing(f"{SNAPSHOTS}/{shard}"):
+        require_ours(os.stat(shard, dir_fd=snapshots, follow_symlinks=False), f"{SNAPSHOTS}/{shard}")
+        with opened(enter(snapshots, shard)) as parent:
+            return [name for name in _listed(parent, _NAME) if name.startswith(shard)]
 
 
 def _listed(descriptor: int, pattern: re.Pattern[str]) -> list[str]:

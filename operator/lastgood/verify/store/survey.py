@@ -83,7 +83,7 @@ def survey(base: int, limits: Limits, meter: Meter) -> tuple[Seen, ...]:
 
 def _require(seen: Seen, count: int, limits: Limits) -> None:
     if count > limits.max_files:
-        raise LimitError(f"there are more files than the limit of {limits.max_files}")
+        raise LimitError(f"there are more files than max_files allows, {limits.max_files}")
     if seen.kind == "directory" and seen.path.count("/") >= limits.max_depth:
         raise LimitError(f"{printable(seen.path)} is deeper than the limit of {limits.max_depth} directories")
 

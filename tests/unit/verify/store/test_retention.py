@@ -238,6 +238,14 @@ def test_link_in_place_of_a_snapshot_is_not_deleted_through(
     assert (outside / "precious").exists()
 
 
+def test_one_stray_link_hides_nothing_else(store: Path, tmp_path: Path, old_and_new: tuple[Held, Held]) -> None:
+    (store / "sha256" / "00").symlink_to(tmp_path)
+    found = listing(store, model="digits")
+    assert found.held == old_and_new
+    assert [path for path, _ in found.strange] == ["sha256/00"]
+    assert "not ours; look at it and remove it" in found.strange[0][1]
+
+
 def test_evidence_and_other_files_are_no_snapshots(store: Path, old_and_new: tuple[Held, Held]) -> None:
     for name in ("evidence/INC-1/content", "digits/2", "sha256/zz/" + "0" * 64, "sha256/00/short"):
         (store / name).mkdir(parents=True)
