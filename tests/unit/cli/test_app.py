@@ -91,9 +91,7 @@ def test_help_lists_the_commands_but_not_the_operators_own(capsys: pytest.Captur
         pytest.param(["digest", "/absent"], 3, "/absent: ENOENT", id="a path that is missing"),
         pytest.param(["digest", "/dev/null"], 1, "is a character device", id="a path that is a device"),
         pytest.param(["digest", "/etc", "--max-files", "0"], 2, "--max-files: must be", id="a limit of nothing"),
-        pytest.param(
-            ["digest", "/etc", "--max-files", "1"], 3, "more files than max_files allows, 1", id="a low one"
-        ),
+        pytest.param(["digest", "/etc", "--max-files", "1"], 3, "more files than max_files allows, 1", id="a low one"),
         pytest.param(["digest", "/etc/hostname", "--out", "json"], 2, "--out", id="an abbreviated option"),
         pytest.param(["verify", "/etc/hostname"], 2, "--digest", id="no digest"),
         pytest.param(["verify", "/tmp", "--digest", "abc"], 2, "--digest: must be sha256: and", id="no digest either"),  # noqa: S108 - not written to
