@@ -64,6 +64,7 @@ def reconciler(parts: Parts) -> Reconciler:
         quarantine=parts.quarantine,
         trust=parts.trust,
         audit=parts.audit,
+        calm=parts.calm,
         settings=parts.settings,
         memory=parts.memory,
     )

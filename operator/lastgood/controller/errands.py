@@ -14,6 +14,7 @@ from lastgood.api.snapshot import ModelSnapshot
 from lastgood.controller.turns import Turns
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.cache import Key
+from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotCapturedError, NotPossibleError
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
@@ -92,12 +93,14 @@ class Errands(ABC):
         settings: Settings,
         memory: Memory,
         wake: Callable[[Key], None],
+        calm: Calm,
         pace: Pace | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
         self._memory = memory
         self._wake = wake
+        self._calm = calm
         self._pace = pace
         self._threads = ThreadPoolExecutor(self.places, thread_name_prefix="copy")
         self._turns = Turns(places=self.places, each=EACH)
@@ -124,6 +127,7 @@ class Errands(ABC):
     async def _run(self, errand: Errand) -> None:
         try:
             async with self._turns.take(errand.key.namespace):
+                await self._calm.wait()
                 errand.running.check()  # it may have been deleted while it waited
                 await self._do(errand)
         except TransientError as error:  # not being able to ask says nothing about the copy

@@ -16,6 +16,7 @@ from lastgood.core.state import Decision, KeepEvidence, Tell
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.act import Actor
 from lastgood.kube.cache import Key
+from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotPossibleError
 from lastgood.kube.client import Client
 from lastgood.kube.evidence_claims import keep_on_claim
@@ -52,9 +53,10 @@ class Keeper(Errands):
         settings: Settings,
         memory: Memory,
         wake: Callable[[Key], None],
+        calm: Calm,
         pace: Pace | None = None,
     ) -> None:
-        super().__init__(client=client, settings=settings, memory=memory, wake=wake, pace=pace)
+        super().__init__(client=client, settings=settings, memory=memory, wake=wake, calm=calm, pace=pace)
         self._actor = actor
         self._gone: set[Key] = set()
 

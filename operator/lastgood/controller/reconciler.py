@@ -35,6 +35,7 @@ from lastgood.errors import TransientError
 from lastgood.kube.act import Actor
 from lastgood.kube.audit import Audit
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
+from lastgood.kube.calm import Calm
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
 from lastgood.kube.observe import Invalid, Observer
@@ -64,6 +65,7 @@ class Reconciler:
         quarantine: Quarantine,
         trust: TrustPolicies,
         audit: Audit,
+        calm: Calm,
         settings: Settings,
         memory: Memory,
     ) -> None:
@@ -81,20 +83,20 @@ class Reconciler:
         )
         self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)
         self._verifier = Verifier(client=client, settings=settings, memory=self._memory, trust=trust, wake=queue.add)
-        self._copying(client, settings, queue)
+        self._copying(client, settings, queue, calm)
         self._scanners = ExternalScanners(
             client=client, settings=settings, memory=self._memory, verifier=self._verifier, trust=trust, wake=queue.add
         )
         self._verifier.hear = self._scanners.hear
-        self._audit = audit
+        self._calm = calm
         self._sampler = Sampler(client=client, probe=self._probe, memory=self._memory, wake=queue.add)
 
-    def _copying(self, client: Client, settings: Settings, queue: Queue) -> None:
+    def _copying(self, client: Client, settings: Settings, queue: Queue, calm: Calm) -> None:
         self._capturer = Capturer(
-            client=client, settings=settings, memory=self._memory, wake=queue.add, pace=self._verifier.budget
+            client=client, settings=settings, memory=self._memory, wake=queue.add, calm=calm, pace=self._verifier.budget
         )
         self._repairer = Repairer(
-            actor=self._actor, client=client, settings=settings, memory=self._memory, wake=queue.add
+            actor=self._actor, client=client, settings=settings, memory=self._memory, wake=queue.add, calm=calm
         )
         self._keeper = Keeper(
             actor=self._actor,
@@ -102,6 +104,7 @@ class Reconciler:
             settings=settings,
             memory=self._memory,
             wake=queue.add,
+            calm=calm,
             pace=self._verifier.budget,
         )
 
@@ -166,7 +169,7 @@ class Reconciler:
         try:
             return await self._steps(key)
         finally:
-            self._audit.relax(key)
+            self._calm.relax(key)
 
     async def _steps(self, key: Key) -> float | None:
         fresh = False
@@ -201,14 +204,14 @@ class Reconciler:
         await self._observer.refresh(key, *(each for each in keys if self._cache.get(each)))
 
     def _press(self, key: Key, observed: Observed, decision: Decision) -> None:
-        """Let Events wait while a rollback has not switched yet: they take the same API server's time."""
+        """Let Events and copies wait while a rollback has not switched yet: they take the same server and disk."""
         active = observed.deployment.status.active
         record = observed.active
         waits = active is not None and (record is None or record.status.switched_at is None)
         if waits or isinstance(decision.action, CreateRecord):
-            self._audit.press(key)
+            self._calm.press(key)
         else:
-            self._audit.relax(key)
+            self._calm.relax(key)
 
     async def _open(self, key: Key, observed: Observed, decision: Decision, create: CreateRecord) -> None:
         """Write a record and its lock, and look afresh at what the choice will rest on, all at the same time.

@@ -10,6 +10,7 @@ from lastgood.controller.errands import Errand, Errands
 from lastgood.core.state import Decision, RepairSnapshot, Tell
 from lastgood.kube.act import Actor
 from lastgood.kube.cache import Key
+from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotCapturedError
 from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
@@ -24,9 +25,16 @@ class Repairer(Errands):
     """Repairs the sources of snapshots, and says so in the security log and in Events."""
 
     def __init__(
-        self, *, actor: Actor, client: Client, settings: Settings, memory: Memory, wake: Callable[[Key], None]
+        self,
+        *,
+        actor: Actor,
+        client: Client,
+        settings: Settings,
+        memory: Memory,
+        wake: Callable[[Key], None],
+        calm: Calm,
     ) -> None:
-        super().__init__(client=client, settings=settings, memory=memory, wake=wake)
+        super().__init__(client=client, settings=settings, memory=memory, wake=wake, calm=calm)
         self._actor = actor
 
     async def _do(self, errand: Errand) -> None:

@@ -17,6 +17,7 @@ from lastgood.controller.retainer import Retainer
 from lastgood.errors import BrokenError
 from lastgood.kube.audit import Audit
 from lastgood.kube.cache import Cache, Key
+from lastgood.kube.calm import Calm
 from lastgood.kube.client import Client
 from lastgood.kube.connection import Connection
 from lastgood.kube.lease import Lease
@@ -54,6 +55,7 @@ class Parts:
     quarantine: Quarantine
     trust: TrustPolicies
     audit: Audit
+    calm: Calm
     settings: Settings
     memory: Memory
 
@@ -89,7 +91,8 @@ class Runtime:
             scanners=settings.scanners,
             on_change=self._feed.trust_changed,
         )
-        self._audit = Audit(client, instance=settings.identity)
+        calm = Calm()
+        self._audit = Audit(client, instance=settings.identity, calm=calm)
         self._retainer = Retainer(
             client=client,
             settings=settings,
@@ -108,6 +111,7 @@ class Runtime:
                 quarantine=self._quarantine,
                 trust=self._trust,
                 audit=self._audit,
+                calm=calm,
                 settings=settings,
                 memory=self._memory,
             )

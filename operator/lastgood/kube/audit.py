@@ -8,7 +8,6 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal
 from lastgood.api.names import FIELD_MANAGER
 from lastgood.errors import LastgoodError
 from lastgood.kube import redact
+from lastgood.kube.calm import Calm
 from lastgood.kube.client import Client
 from lastgood.kube.resources import EVENTS, Resource
 
@@ -28,7 +28,6 @@ Subject = Mapping[str, str]
 WAITING: Final = 2048
 BURST: Final = 50.0
 PER_SECOND: Final = 25.0
-HOLD_SECONDS: Final = 2.0  # an Event waits for a rollback under way, but not longer than this
 SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
 REMEMBERED: Final = 4096
 REASON_LIMIT: Final = 128  # of the core/v1 Event
@@ -64,6 +63,7 @@ class Audit:
         client: Client | None = None,
         *,
         instance: str = FIELD_MANAGER,
+        calm: Calm | None = None,
         write: Callable[[str], None] = print_line,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,9 +74,7 @@ class Audit:
         self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._bucket = Bucket(burst=BURST, per_second=PER_SECOND, clock=clock)
         self._clock = clock
-        self._pressing: set[object] = set()
-        self._calm = asyncio.Event()
-        self._calm.set()
+        self._calm = calm or Calm()
 
     def step(
         self,
@@ -120,23 +118,10 @@ class Audit:
             await self._post(posting)
             self._waiting.task_done()
 
-    def press(self, who: object) -> None:
-        """Let Events wait while `who` has something more urgent to ask of the API server."""
-        self._pressing.add(who)
-        self._calm.clear()
-
-    def relax(self, who: object) -> None:
-        """Let Events be written again, as far as `who` is concerned."""
-        self._pressing.discard(who)
-        if not self._pressing:
-            self._calm.set()
-
     async def _give_way(self) -> None:
         """Let what presses go first, unless too many Events wait."""
         if self._waiting.qsize() < WAITING // 2:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HOLD_SECONDS):
-                    await self._calm.wait()
+            await self._calm.wait()
 
     async def drain(self, *, seconds: float) -> None:
         """Wait until all Events are written, but not longer than this; `run` must be running."""

@@ -19,6 +19,7 @@ from lastgood.controller.capturer import Capturer
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
 from lastgood.kube.cache import Key, Kind
+from lastgood.kube.calm import Calm
 from lastgood.kube.memory import Memory
 from lastgood.kube.resources import PODS
 from lastgood.settings import Settings
@@ -56,6 +57,7 @@ class Bench:
             settings=settings,
             memory=self.memory,
             wake=self.woken.append,
+            calm=Calm(),
             pace=Budget(rate) if rate else None,
         )
 

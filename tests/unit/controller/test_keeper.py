@@ -20,6 +20,7 @@ from lastgood.controller.keeper import Keeper, candidates, case_of, keep_near
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
 from lastgood.kube.cache import Key, Kind
+from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotPossibleError
 from lastgood.kube.evidence_claims import arguments
 from lastgood.kube.memory import Memory
@@ -56,7 +57,7 @@ class Bench:
     """A keeper with a store on a disk, and an API server of plain values."""
 
     def __init__(self, store: Path | None, *, claim: str = "", image: str | None = "i:1", rate: int = 0) -> None:
-        self.server, self.memory, self.told = Server(), Memory(), Told()
+        self.server, self.memory, self.told, self.calm = Server(), Memory(), Told(), Calm()
         settings = Settings(
             namespaces=None,
             operator_namespace="ops",
@@ -72,6 +73,7 @@ class Bench:
             settings=settings,
             memory=self.memory,
             wake=lambda _: None,
+            calm=self.calm,
             pace=Budget(rate) if rate else None,
         )
 
@@ -120,6 +122,16 @@ async def test_what_is_in_the_store_is_kept_with_reason_and_incident(store: Path
     note = json.loads((store / said.path / "note.json").read_text())
     assert ("INC-7: backdoor" in note["reason"], note["incident"]) == (True, "INC-7")
     assert note["subject"] == "ModelSnapshot ml/v1 u1"
+
+
+async def test_a_copy_begins_when_no_rollback_waits_for_its_switch(store: Path) -> None:
+    bench, of = Bench(store), snapshot(store)
+    bench.calm.press("another model")
+    bench.keeper.start(of, KEY)
+    await asyncio.sleep(0.2)  # a copy of so little takes a tenth of that
+    assert evidence(store) == []
+    bench.calm.relax("another model")
+    assert (await bench.kept(of)).reason == "EvidenceKept"
 
 
 async def test_what_is_not_its_digest_any_more_is_kept_and_said(store: Path) -> None:

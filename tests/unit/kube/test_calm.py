@@ -1,0 +1,47 @@
+"""What can wait gives way to a rollback that has not switched yet, and not for ever."""
+
+import asyncio
+
+import pytest
+
+from lastgood.kube.calm import Calm
+
+
+async def passes(calm: Calm, *, seconds: float) -> bool:
+    """Tell whether a wait ends by itself, long before it is given up."""
+    try:
+        async with asyncio.timeout(seconds):
+            await calm.wait(seconds=60)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_nobody_waits_while_nobody_presses() -> None:
+    assert await passes(Calm(), seconds=5)
+
+
+async def test_what_can_wait_waits_until_the_last_one_is_through() -> None:
+    calm = Calm()
+    calm.press("digits")
+    calm.press("fraud")
+    calm.relax("digits")
+    assert not await passes(calm, seconds=0.05)
+    calm.relax("fraud")
+    assert await passes(calm, seconds=5)
+
+
+async def test_who_presses_twice_is_through_at_once() -> None:
+    calm = Calm()
+    calm.press("digits")
+    calm.press("digits")
+    calm.relax("digits")
+    assert await passes(calm, seconds=5)
+
+
+async def test_somebody_who_presses_for_ever_delays_and_no_more() -> None:
+    calm = Calm()
+    calm.press("digits")
+    began = asyncio.get_running_loop().time()
+    await calm.wait(seconds=0.1)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(0.1, abs=0.09)
