@@ -4,9 +4,11 @@ The clock starts when the annotation is sent and stops when a watch on Deploymen
 known-good snapshot. In between the operator records the intent, takes the lock, chooses and switches; nothing is
 skipped. Beside it, from the same run: the round trip of the annotation's own PATCH, which no operator can beat.
 
-Each rollback ends before the next is asked for, with its Events and the ReplicaSets of its workload: nothing was
-written for a while (`QUIET`). With --overlap the next is asked for as soon as one has switched, while the operator
-still quarantines, verifies and validates for those before it.
+Each rollback ends before the next is asked for: its record, the evidence of what it left, and the last of the Events
+about them are written. With --rest there is a pause as well, after which the first request meets a machine whose
+caches and clock rates have come to rest: on a small virtual machine everything then takes up to twice as long, the
+baseline too. With --overlap the next is asked for as soon as one has switched, while the operator still quarantines,
+verifies and validates for those before it.
 """
 
 import argparse
@@ -46,7 +48,6 @@ NAMESPACES: Final = Resource(group="", version="v1", plural="namespaces", kind="
 STAMP: Final = "lastgood.dev/snapshot"
 AT_ONCE: Final = 8
 PATIENCE: Final = 300.0
-QUIET: Final = 0.02  # seconds; Events of one rollback are written one right after the other
 MEANING: Final = {
     "p50_ms": "annotation sent -> workload patched, median",
     "p99_ms": "the same, 99th percentile",
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--json", action="store_true", help="print one JSON object")
     found.add_argument("--count", type=int, default=200, metavar="N", help="how many ModelDeployments (200)")
     found.add_argument("--overlap", action="store_true", help="do not wait for one to end before asking for the next")
+    found.add_argument("--rest", type=float, default=0.0, metavar="SECONDS", help="wait between two rollbacks (0)")
     found.add_argument("--replicas", type=int, default=0, metavar="N", help="pods of each workload, by kwok (0)")
     found.add_argument("--profile", metavar="FILE", help="write a cProfile of the operator here")
     return found
@@ -100,15 +102,14 @@ async def measure(cluster: Cluster, folder: Path, arguments: argparse.Namespace)
         to_stderr(f"annotating {len(models)} ModelDeployments, one after another")
         async with (
             watching(client, WORKLOADS, switched) as switches,
-            watching(client, DEPLOYMENTS, over) as ends,
-            watching(client, EVENTS, nobody) as events,
+            watching(client, EVENTS, told) as events,
         ):
             times = []
             for model in models:
                 times.append(await emergency(client, switches, model))
                 if not arguments.overlap:
-                    await ends.when(model)
-                    await quiet(switches, ends, events)
+                    await ended_wholly(client, events, model)
+                await asyncio.sleep(arguments.rest)
         outcomes = await ended(client, len(models))
         figures = summary(times, outcomes, process, used)
     await connection.close()
@@ -193,11 +194,10 @@ def is_true(body: Body, type_: str) -> bool:
 
 @dataclass(kw_only=True)
 class Seen:
-    """When something was first seen of each model, and when anything was seen last."""
+    """When something was first seen, by the name of what it is about."""
 
     what: str
     times: dict[str, float] = field(default_factory=dict)
-    last: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def when(self, model: str) -> float:
@@ -218,23 +218,28 @@ def switched(body: Body) -> str:
     return str(body["metadata"]["name"]) if annotations.get(STAMP, "").endswith("-v1") else ""
 
 
-def over(body: Body) -> str:
-    """Return the model, once its rollback has ended and the operator has nothing more to write about it."""
+def over(body: Body) -> bool:
+    """Tell whether a rollback has ended and the operator has nothing more to write about it."""
     status = body.get("status", {})
     ready = next((item["reason"] for item in status.get("conditions", []) if item["type"] == "Ready"), "")
-    rests = ready == "Held" and "activeRollback" not in status and bool(status["history"][-1].get("soakedAt"))
-    return str(body["metadata"]["name"]) if rests else ""
+    return ready == "Held" and "activeRollback" not in status and bool(status["history"][-1].get("soakedAt"))
 
 
-def nobody(_: Body) -> str:
-    """Return no model: of these objects only the time of the last change matters."""
-    return ""
+def told(body: Body) -> str:
+    """Return the reason and the object of an Event; the operator writes Events in their order."""
+    return f"{body['reason']} {body['involvedObject']['name']}"
 
 
-async def quiet(*watched: Seen) -> None:
-    """Wait until nothing has changed for a while."""
-    while (left := max(seen.last for seen in watched) + QUIET - time.perf_counter()) > 0:  # noqa: ASYNC110  # a time
-        await asyncio.sleep(left)
+async def ended_wholly(client: Client, events: Seen, model: str) -> None:
+    """Wait until the operator has nothing more to write about a rollback, nor about the snapshot that it left.
+
+    A watch on ModelDeployments would tell as well, and take part of what is measured: each is written twice before a
+    switch, and Events are not.
+    """
+    await events.when(f"Held {model}")
+    await events.when(f"EvidenceKept {model}-v2")
+    while not over(await client.get(DEPLOYMENTS, NAMESPACE, model)):  # noqa: ASYNC110  # see above
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -248,7 +253,6 @@ async def watching(client: Client, resource: Resource, about: Callable[[Body], s
         while True:  # the API server ends a watch when it likes
             async for event in client.watch(resource, NAMESPACE, field_selector="", resource_version=last):
                 now, body = time.perf_counter(), event["object"]
-                seen.last = now
                 last = body["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK" and (model := about(body)):
                     seen.times.setdefault(model, now)

@@ -26,8 +26,8 @@ EventType = Literal["Normal", "Warning"]
 Subject = Mapping[str, str]
 
 WAITING: Final = 2048
-BURST: Final = 50.0
-PER_SECOND: Final = 25.0
+BURST: Final = float(WAITING)  # the emergency of a whole fleet is told at once; a rollback has some sixteen Events
+PER_SECOND: Final = 100.0  # an API server keeps each for an hour
 SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
 REMEMBERED: Final = 4096
 REASON_LIMIT: Final = 128  # of the core/v1 Event

@@ -1,10 +1,19 @@
 """What can wait gives way to a rollback that has not switched yet, and not for ever."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
 
 import pytest
 
 from lastgood.kube.calm import Calm
+
+
+@pytest.fixture(autouse=True)
+def collecting() -> Iterator[None]:
+    """Let garbage be collected again, whatever a failing test has left."""
+    yield
+    gc.enable()
 
 
 async def passes(calm: Calm, *, seconds: float) -> bool:
@@ -45,3 +54,31 @@ async def test_somebody_who_presses_for_ever_delays_and_no_more() -> None:
     began = asyncio.get_running_loop().time()
     await calm.wait(seconds=0.1)
     assert asyncio.get_running_loop().time() - began == pytest.approx(0.1, abs=0.09)
+
+
+async def test_garbage_is_not_collected_while_a_rollback_waits_for_its_switch() -> None:
+    calm = Calm()
+    calm.press("digits")
+    calm.press("fraud")
+    assert not gc.isenabled()
+    calm.relax("digits")
+    assert not gc.isenabled()
+    calm.relax("fraud")
+    assert gc.isenabled()
+
+
+async def test_somebody_who_presses_for_ever_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lastgood.kube.calm.HOLD_SECONDS", 0.05)
+    calm = Calm()
+    calm.press("digits")
+    await asyncio.sleep(0.2)
+    assert gc.isenabled()
+
+
+async def test_who_relaxes_without_having_pressed_changes_nothing() -> None:
+    gc.disable()
+    try:
+        Calm().relax("digits")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
