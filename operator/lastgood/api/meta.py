@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from lastgood.api.fields import Fields, format_time
 from lastgood.api.names import Type
@@ -64,6 +64,7 @@ class Condition:
 
 
 Conditions = Mapping[str, Condition]
+_OURS: Final = frozenset(Type)
 
 
 def read_conditions(status: Fields) -> dict[str, Condition]:
@@ -83,7 +84,7 @@ def read_conditions(status: Fields) -> dict[str, Condition]:
 
 def merge_conditions(old: Conditions, new: Iterable[Condition], now: datetime) -> dict[str, Condition]:
     """Return conditions with new ones in; the time changes only where the status does (KEP-1623)."""
-    merged = {type_: condition for type_, condition in old.items() if type_ in set(Type)}  # ours, and nobody else's
+    merged = {type_: condition for type_, condition in old.items() if type_ in _OURS}  # ours, and nobody else's
     for condition in new:
         before = old.get(condition.type)
         same = before is not None and before.status == condition.status and before.since is not None

@@ -115,7 +115,7 @@ def _preempting(observed: Observed, step: Step) -> list[Step]:
     running = observed.deployment.status.active
     open_already = any(record.spec.emergency for record in requests.waiting_records(observed))
     # Where the API server refuses the emergency's record, what runs goes on.
-    stuck = any(name in observed.taken for name in requests.record_names(observed))
+    stuck = bool(observed.taken) and any(name in observed.taken for name in requests.record_names(observed))
     return [step] if open_already or stuck or running is None else [*emergency, step]
 
 

@@ -27,12 +27,13 @@ def report(observed: Observed, step: Step) -> DeploymentStatus:
     seen = replace(observed, deployment=replace(observed.deployment, status=facts))
     facts = replace(facts, available_at=_available_at(seen))
     seen = replace(observed, deployment=replace(observed.deployment, status=facts))
-    conditions = merge_conditions(facts.conditions, _conditions(seen, step), observed.now)
+    good = _last_known_good(seen)
+    conditions = merge_conditions(facts.conditions, _conditions(seen, step, good), observed.now)
     return replace(
         facts,
         observed_generation=observed.deployment.meta.generation,
         desired=observed.deployment.snapshot,
-        last_known_good=_last_known_good(seen),
+        last_known_good=good,
         triggers=tuple(_trigger(seen, trigger) for trigger in seen.deployment.triggers),
         conditions=conditions,
     )
@@ -90,14 +91,14 @@ def _lasting_error(trigger: Trigger, tally: Tally | None, known: TriggerReport |
     return known.error if known else ""
 
 
-def _conditions(observed: Observed, step: Step) -> Iterator[Condition]:
+def _conditions(observed: Observed, step: Step, last_known_good: str) -> Iterator[Condition]:
     generation = observed.deployment.meta.generation
     for type_, value, reason, message in (
         _ready(observed, step),
         _healthy(observed),
         _progressing(observed),
         _rolled_back(observed),
-        _known_good(observed),
+        _known_good(observed, last_known_good),
         _conflict(observed),
         _opted_in(observed),
         _stalled(observed, step),
@@ -162,10 +163,9 @@ def _rolled_back(observed: Observed) -> Row:
     )
 
 
-def _known_good(observed: Observed) -> Row:
+def _known_good(observed: Observed, name: str) -> Row:
     if not observed.complete:
         return Type.KNOWN_GOOD_AVAILABLE, None, Reason.WAITING, "the lists to choose from are not complete yet"
-    name = _last_known_good(observed)
     if not name:
         message = "there is no snapshot that a rollback could go to"
         return Type.KNOWN_GOOD_AVAILABLE, False, Reason.NO_KNOWN_GOOD, message

@@ -194,8 +194,9 @@ def _is_ours(observed: Observed, name: RecordName) -> bool:
     used = {record.name for record in observed.records} | observed.taken
     placement = observed.deployment.status.placement
     for number in range(max(0, placement - _REMEMBERED), placement + 1):
-        names = set(record_names(observed, number))
-        if name in names or (names <= used and name.startswith("rb-")):  # every one was squatted: see open_record
+        if name in record_names(observed, number):
+            return True
+        if name.startswith("rb-") and used.issuperset(record_names(observed, number)):  # squatted: see open_record
             return True
     return False
 
