@@ -20,8 +20,8 @@ exit codes: 0 done (verify: Verified), 1 refused (verify: DigestMismatch), 2 wro
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments == ["--version"]:
-        arguments = ["version"]
+    if arguments[:1] == ["--version"]:
+        arguments[0] = "version"
     if arguments[:1] == ["run"]:
         from lastgood.cli import run  # noqa: PLC0415 - half a second and 60 MB that the other commands do without
 
@@ -42,11 +42,17 @@ def _guarded(command: Run, args: argparse.Namespace) -> int:
     except RefusedEntryError as error:
         return _fail(f"{error}; remove it, or name another path", Exit.REFUSED)
     except LimitError as error:
-        return _fail(f"{error}; name less, or allow more (--max-files, --max-bytes)", Exit.UNREADABLE)
+        return _fail(_with_option(str(error)), Exit.UNREADABLE)
     except UnreadableError as error:
         return _fail(f"{error}; check the path, and try again when it can be read", Exit.UNREADABLE)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
+
+
+def _with_option(sentence: str) -> str:
+    """Name the option that allows more, where a limit has one."""
+    options = [f"--{name.replace('_', '-')}" for name in ("max_files", "max_bytes") if name in sentence]
+    return "; ".join([sentence, *(f"name less, or allow more with {option}" for option in options)])
 
 
 def _heard(command: Run, args: argparse.Namespace) -> int:

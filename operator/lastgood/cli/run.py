@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -44,13 +46,13 @@ async def serve(arguments: argparse.Namespace) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(connection.close)
         settings = from_environment(flags=flags(arguments), default_namespace=connection.namespace)
-        warn(settings)
+        threading.Thread(target=warn, args=(settings,), daemon=True).start()  # a dead mount may never answer
         await Runtime(connection, settings, reconciler).run()
 
 
 def warn(settings: Settings) -> None:
     """Say what is probably a mistake, and may still come right: a store can be mounted later."""
-    if settings.store and not settings.store.is_dir():
+    if settings.store and not os.path.isdir(settings.store):  # noqa: PTH112  # `is_dir` raises for a stale mount
         what = f"{settings.store} is no directory, and snapshots in it cannot be read until it is one"
         logging.getLogger(__name__).warning("%s: %s", NAMES["store"], what)
 

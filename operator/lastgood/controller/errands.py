@@ -126,8 +126,8 @@ class Errands(ABC):
 
     async def _run(self, errand: Errand) -> None:
         try:
+            await self._calm.wait()  # before it takes a place: nobody's place is taken by waiting
             async with self._turns.take(errand.key.namespace):
-                await self._calm.wait()
                 errand.running.check()  # it may have been deleted while it waited
                 await self._do(errand)
         except TransientError as error:  # not being able to ask says nothing about the copy

@@ -26,8 +26,8 @@ EventType = Literal["Normal", "Warning"]
 Subject = Mapping[str, str]
 
 WAITING: Final = 2048
-BURST: Final = float(WAITING)  # the emergency of a whole fleet is told at once; a rollback has some sixteen Events
-PER_SECOND: Final = 100.0  # an API server keeps each for an hour
+BURST: Final = float(WAITING)  # the emergency of a hundred models is told at once: a rollback has some sixteen Events
+PER_SECOND: Final = 50.0  # an API server keeps each for an hour, and somebody may make as many as he likes
 SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
 REMEMBERED: Final = 4096
 REASON_LIMIT: Final = 128  # of the core/v1 Event
@@ -74,7 +74,7 @@ class Audit:
         self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._bucket = Bucket(burst=BURST, per_second=PER_SECOND, clock=clock)
         self._clock = clock
-        self._calm = calm or Calm()
+        self.calm = calm or Calm()
 
     def step(
         self,
@@ -121,7 +121,7 @@ class Audit:
     async def _give_way(self) -> None:
         """Let what presses go first, unless too many Events wait."""
         if self._waiting.qsize() < WAITING // 2:
-            await self._calm.wait()
+            await self.calm.wait()
 
     async def drain(self, *, seconds: float) -> None:
         """Wait until all Events are written, but not longer than this; `run` must be running."""

@@ -58,6 +58,14 @@ def test_digest_as_json_lists_the_files(checkpoint: Path, capsys: pytest.Capture
     assert [file["path"] for file in body["files"]] == ["config.json", "model.bin"]
 
 
+def test_a_limit_without_an_option_promises_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "/".join("d" * 40)).mkdir(parents=True)
+    (tmp_path / "/".join("d" * 40) / "f").touch()
+    assert call("digest", tmp_path) == 3
+    printed = capsys.readouterr().err
+    assert ("deeper than the limit of 32" in printed, "--max" in printed) == (True, False)
+
+
 @pytest.mark.parametrize("word", ["version", "--version"])
 def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(word) == 0
@@ -86,12 +94,13 @@ def test_help_lists_the_commands_but_not_the_operators_own(capsys: pytest.Captur
     ("arguments", "code", "words"),
     [
         pytest.param([], 2, "COMMAND", id="no command"),
+        pytest.param(["--version", "run"], 2, "unrecognized arguments: run", id="a version and more"),
         pytest.param(["dijest"], 2, "invalid choice: 'dijest'", id="a command that is none"),
         pytest.param(["digest"], 2, "PATH", id="no path"),
         pytest.param(["digest", "/absent"], 3, "/absent: ENOENT", id="a path that is missing"),
         pytest.param(["digest", "/dev/null"], 1, "is a character device", id="a path that is a device"),
         pytest.param(["digest", "/etc", "--max-files", "0"], 2, "--max-files: must be", id="a limit of nothing"),
-        pytest.param(["digest", "/etc", "--max-files", "1"], 3, "more files than max_files allows, 1", id="a low one"),
+        pytest.param(["digest", "/etc", "--max-files", "1"], 3, "more with --max-files", id="a low limit"),
         pytest.param(["digest", "/etc/hostname", "--out", "json"], 2, "--out", id="an abbreviated option"),
         pytest.param(["verify", "/etc/hostname"], 2, "--digest", id="no digest"),
         pytest.param(["verify", "/tmp", "--digest", "abc"], 2, "--digest: must be sha256: and", id="no digest either"),  # noqa: S108 - not written to

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lastgood.kube import redact
 from lastgood.kube.audit import Audit, Bucket, subject_of
+from lastgood.kube.calm import Calm
 from lastgood.kube.resources import DEPLOYMENTS
 from tests.unit.kube.world import Server
 
@@ -99,6 +100,20 @@ async def test_an_event_is_written_beside_the_critical_path() -> None:
     assert event["involvedObject"] == SUBJECT
     assert (event["type"], event["reason"], event["message"]) == ("Warning", "Switched", "v3 to v2")
     assert event["metadata"]["namespace"] == "ml"
+
+
+async def test_an_event_waits_for_a_rollback_that_has_not_switched() -> None:
+    server, calm = Server(), Calm()
+    audit = Audit(server, calm=calm)  # type: ignore[arg-type]  # the simulated server
+    calm.press("digits")
+    await audit.event(SUBJECT, type_="Warning", reason="Switched", message="v3 to v2")
+    task = asyncio.create_task(audit.run())
+    await asyncio.sleep(0.1)
+    assert server.writes == []
+    calm.relax("digits")
+    await audit.drain(seconds=2)
+    task.cancel()
+    assert len(server.objects) == 1
 
 
 async def test_the_same_words_are_one_event() -> None:

@@ -1,0 +1,37 @@
+"""A pass that has ended, however it did, presses no more; and all parts ask the same Calm."""
+
+import asyncio
+import gc
+
+import pytest
+
+from lastgood.controller.reconciler import Reconciler
+from lastgood.controller.runtime import Parts, Runtime
+from lastgood.kube.cache import Key, Kind
+from lastgood.kube.calm import Calm
+from lastgood.settings import Settings
+
+KEY = Key(Kind.DEPLOYMENT, "ml", "digits")
+
+
+async def test_a_pass_that_fails_presses_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    calm, reconciler = Calm(), Reconciler.__new__(Reconciler)
+    reconciler._calm = calm  # noqa: SLF001  # the rest of it would need a cluster
+
+    async def steps(_: Reconciler, key: Key) -> None:
+        calm.press(key)
+        raise RuntimeError("the API server is away")
+
+    monkeypatch.setattr(Reconciler, "_steps", steps)
+    with pytest.raises(RuntimeError):
+        await reconciler.reconcile(KEY)
+    assert gc.isenabled()
+    async with asyncio.timeout(1):
+        await calm.wait(seconds=60)
+
+
+def test_events_and_copies_ask_the_same() -> None:
+    made: list[Parts] = []
+    settings = Settings(namespaces=None, operator_namespace="lastgood", identity="a-test")
+    Runtime(object(), settings, made.append)  # type: ignore[arg-type]  # neither is used before it runs
+    assert made[0].audit.calm is made[0].calm
