@@ -13,6 +13,7 @@ from typing import ClassVar, Final, TypedDict, TypeVar
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.controller.turns import Turns
 from lastgood.errors import LastgoodError, TransientError
+from lastgood.kube.act import Actor
 from lastgood.kube.cache import Key
 from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotCapturedError, NotPossibleError
@@ -81,27 +82,32 @@ class Errand:
     running: Running
 
 
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What every errand needs; without a pace, it goes as fast as it can."""
+
+    actor: Actor
+    client: Client
+    settings: Settings
+    memory: Memory
+    wake: Callable[[Key], None]
+    calm: Calm
+    pace: Pace | None = None
+
+
 class Errands(ABC):
     """Runs errands that write to the store; what each of them is, a subclass says."""
 
     places: ClassVar[int] = PLACES
 
-    def __init__(
-        self,
-        *,
-        client: Client,
-        settings: Settings,
-        memory: Memory,
-        wake: Callable[[Key], None],
-        calm: Calm,
-        pace: Pace | None = None,
-    ) -> None:
-        self._client = client
-        self._settings = settings
-        self._memory = memory
-        self._wake = wake
-        self._calm = calm
-        self._pace = pace
+    def __init__(self, means: Means) -> None:
+        self._actor = means.actor
+        self._client = means.client
+        self._settings = means.settings
+        self._memory = means.memory
+        self._wake = means.wake
+        self._calm = means.calm
+        self._pace = means.pace
         self._threads = ThreadPoolExecutor(self.places, thread_name_prefix="copy")
         self._turns = Turns(places=self.places, each=EACH)
         self._tasks: set[asyncio.Task[None]] = set()

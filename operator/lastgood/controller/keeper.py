@@ -10,20 +10,14 @@ from lastgood.api.names import Reason
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.api.sources import PvcSource, Source, StoreSource
 from lastgood.controller.copies import RemoteCopy, remote_copy
-from lastgood.controller.errands import Errand, Errands, How
+from lastgood.controller.errands import Errand, Errands, How, Means
 from lastgood.core.forensics import failure
 from lastgood.core.state import Decision, KeepEvidence, Tell
 from lastgood.errors import LastgoodError, TransientError
-from lastgood.kube.act import Actor
 from lastgood.kube.cache import Key
-from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotPossibleError
-from lastgood.kube.client import Client
 from lastgood.kube.evidence_claims import keep_on_claim
-from lastgood.kube.memory import Memory
-from lastgood.settings import Settings
 from lastgood.verify.errors import StoppedError, VerifyError
-from lastgood.verify.meter import Pace
 from lastgood.verify.store import Case, Evidence, can_name, is_room, keep_evidence, keep_evidence_of
 from lastgood.verify.values import Limits
 
@@ -45,19 +39,8 @@ class Keeper(Errands):
 
     places: ClassVar[int] = 4
 
-    def __init__(
-        self,
-        *,
-        actor: Actor,
-        client: Client,
-        settings: Settings,
-        memory: Memory,
-        wake: Callable[[Key], None],
-        calm: Calm,
-        pace: Pace | None = None,
-    ) -> None:
-        super().__init__(client=client, settings=settings, memory=memory, wake=wake, calm=calm, pace=pace)
-        self._actor = actor
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
         self._gone: set[Key] = set()
 
     async def _do(self, errand: Errand) -> None:

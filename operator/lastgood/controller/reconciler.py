@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition, Meta, merge_conditions, read_conditions
 from lastgood.api.names import Reason, Type
 from lastgood.controller.capturer import Capturer
+from lastgood.controller.errands import Means
 from lastgood.controller.keeper import Keeper
 from lastgood.controller.queue import Queue
 from lastgood.controller.repairer import Repairer
@@ -92,13 +94,7 @@ class Reconciler:
         self._sampler = Sampler(client=client, probe=self._probe, memory=self._memory, wake=queue.add)
 
     def _copying(self, client: Client, settings: Settings, queue: Queue, calm: Calm) -> None:
-        self._capturer = Capturer(
-            client=client, settings=settings, memory=self._memory, wake=queue.add, calm=calm, pace=self._verifier.budget
-        )
-        self._repairer = Repairer(
-            actor=self._actor, client=client, settings=settings, memory=self._memory, wake=queue.add, calm=calm
-        )
-        self._keeper = Keeper(
+        means = Means(
             actor=self._actor,
             client=client,
             settings=settings,
@@ -107,6 +103,9 @@ class Reconciler:
             calm=calm,
             pace=self._verifier.budget,
         )
+        self._capturer = Capturer(means)
+        self._repairer = Repairer(replace(means, pace=None))  # a rollback may come to need it
+        self._keeper = Keeper(means)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; return in how many seconds the next one is due, if one is."""

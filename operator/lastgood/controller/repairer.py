@@ -1,20 +1,12 @@
 """Repairs: a good copy in the place of a bad one in the operator's store, which is kept as evidence first."""
 
-from collections.abc import Callable
-
 from lastgood.api.names import Reason
 from lastgood.api.snapshot import ModelSnapshot
 from lastgood.api.sources import PvcSource, StoreSource
 from lastgood.controller.copies import remote_copy
 from lastgood.controller.errands import Errand, Errands
 from lastgood.core.state import Decision, RepairSnapshot, Tell
-from lastgood.kube.act import Actor
-from lastgood.kube.cache import Key
-from lastgood.kube.calm import Calm
 from lastgood.kube.capture_claims import NotCapturedError
-from lastgood.kube.client import Client
-from lastgood.kube.memory import Memory
-from lastgood.settings import Settings
 from lastgood.verify import sources
 from lastgood.verify.store import Repaired, repair
 
@@ -23,19 +15,6 @@ ON_CLAIM = "its good copy is on a claim, which the operator cannot read: name a 
 
 class Repairer(Errands):
     """Repairs the sources of snapshots, and says so in the security log and in Events."""
-
-    def __init__(
-        self,
-        *,
-        actor: Actor,
-        client: Client,
-        settings: Settings,
-        memory: Memory,
-        wake: Callable[[Key], None],
-        calm: Calm,
-    ) -> None:
-        super().__init__(client=client, settings=settings, memory=memory, wake=wake, calm=calm)
-        self._actor = actor
 
     async def _do(self, errand: Errand) -> None:
         good = await self._good(errand.snapshot)

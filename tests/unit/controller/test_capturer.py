@@ -16,6 +16,7 @@ from lastgood.api.names import Digest, Reason
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
 from lastgood.api.sources import PvcSource, S3Source, StoreSource
 from lastgood.controller.capturer import Capturer
+from lastgood.controller.errands import Means
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
 from lastgood.kube.cache import Key, Kind
@@ -52,7 +53,8 @@ class Bench:
             store=store,
             capture_claim=claim,
         )
-        self.capturer = Capturer(
+        means = Means(
+            actor=None,  # type: ignore[arg-type]  # a capture tells nobody
             client=self.server,  # type: ignore[arg-type]  # simulated
             settings=settings,
             memory=self.memory,
@@ -60,6 +62,7 @@ class Bench:
             calm=Calm(),
             pace=Budget(rate) if rate else None,
         )
+        self.capturer = Capturer(means)
 
     async def ended(self, snapshot: ModelSnapshot) -> Capture | None:
         """Capture, and return what is known of it afterwards."""

@@ -15,7 +15,7 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Reason
 from lastgood.api.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
 from lastgood.api.sources import PvcSource, S3Source, StoreSource
-from lastgood.controller.errands import How
+from lastgood.controller.errands import How, Means
 from lastgood.controller.keeper import Keeper, candidates, case_of, keep_near
 from lastgood.errors import TransientError
 from lastgood.kube import jobs
@@ -67,7 +67,7 @@ class Bench:
             capture_claim=claim,
             allow_loopback=True,
         )
-        self.keeper = Keeper(
+        means = Means(
             actor=self.told,  # type: ignore[arg-type]  # it only listens
             client=self.server,  # type: ignore[arg-type]  # simulated
             settings=settings,
@@ -76,6 +76,7 @@ class Bench:
             calm=self.calm,
             pace=Budget(rate) if rate else None,
         )
+        self.keeper = Keeper(means)
 
     async def kept(self, snapshot: ModelSnapshot) -> Forensics:
         """Keep it, and return what is known of it afterwards."""
