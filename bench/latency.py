@@ -5,10 +5,8 @@ known-good snapshot. In between the operator records the intent, takes the lock,
 skipped. Beside it, from the same run: the round trip of the annotation's own PATCH, which no operator can beat.
 
 Each rollback ends before the next is asked for: its record, the evidence of what it left, and the last of the Events
-about them are written. With --rest there is a pause as well, after which the first request meets a machine whose
-caches and clock rates have come to rest: on a small virtual machine everything then takes up to twice as long, the
-baseline too. With --overlap the next is asked for as soon as one has switched, while the operator still quarantines,
-verifies and validates for those before it.
+about them are written. With --rest there is a pause as well. With --overlap the next is asked for as soon as one has
+switched, while the operator still quarantines, verifies and validates for those before it.
 """
 
 import argparse

@@ -141,7 +141,7 @@ def test_a_listing_of_many_pages_is_read_to_its_end_and_bounded(s3: S3Server) ->
         (folder / path).write_bytes(content)
     source = s3_source(s3, "many")
     assert [entry.path for entry in source.entries(Limits())] == sorted(files)
-    with pytest.raises(UnreadableError, match="max_files allows, 2000"):
+    with pytest.raises(UnreadableError, match="more files than max_files allows, 2000"):
         source.entries(Limits(max_files=2_000))
     with pytest.raises(UnreadableError, match="max_bytes allows 1000"):
         source.entries(Limits(max_bytes=1_000))

@@ -42,17 +42,12 @@ def _guarded(command: Run, args: argparse.Namespace) -> int:
     except RefusedEntryError as error:
         return _fail(f"{error}; remove it, or name another path", Exit.REFUSED)
     except LimitError as error:
-        return _fail(_with_option(str(error)), Exit.UNREADABLE)
+        option = error.limit.replace("_", "-")
+        return _fail(f"{error}; name less, or allow more with --{option}" if option else str(error), Exit.UNREADABLE)
     except UnreadableError as error:
         return _fail(f"{error}; check the path, and try again when it can be read", Exit.UNREADABLE)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
-
-
-def _with_option(sentence: str) -> str:
-    """Name the option that allows more, where a limit has one."""
-    options = [f"--{name.replace('_', '-')}" for name in ("max_files", "max_bytes") if name in sentence]
-    return "; ".join([sentence, *(f"name less, or allow more with {option}" for option in options)])
 
 
 def _heard(command: Run, args: argparse.Namespace) -> int:

@@ -19,7 +19,15 @@ class UnreadableError(VerifyError):
 
 
 class LimitError(UnreadableError):
-    """There is more than the limits allow, so not all of it was read."""
+    """There is more than the limits allow, so not all of it was read.
+
+    Attributes:
+        limit: the field of `Limits` that allows more, or nothing where none does.
+    """
+
+    def __init__(self, message: str, *, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class StoppedError(UnreadableError):

@@ -111,8 +111,7 @@ class _Listing:
 
     def _count_entry(self) -> None:
         self._count += 1
-        if self._count > self._limits.max_files:
-            raise LimitError(f"there are more files than max_files allows, {self._limits.max_files}")
+        require_count(self._count, self._limits)
         if self._count % _CHECK_EVERY == 0:
             self._meter.check()
 
@@ -131,6 +130,12 @@ def require_names(total: int, limits: Limits) -> None:
         raise LimitError(f"the names of the files take more than the limit of {limits.max_name_bytes} bytes")
 
 
+def require_count(count: int, limits: Limits) -> None:
+    """Raise LimitError if there are more entries than are allowed."""
+    if count > limits.max_files:
+        raise LimitError(f"there are more files than max_files allows, {limits.max_files}", limit="max_files")
+
+
 def require_size(size: int, limits: Limits) -> None:
     """Refuse to read more than the limits allow; called before any byte is read.
 
@@ -139,4 +144,4 @@ def require_size(size: int, limits: Limits) -> None:
     """
     limit = MAX_JSON_INTEGER if limits.max_bytes is None else limits.max_bytes
     if size > limit:
-        raise LimitError(f"there are {size} bytes or more, and max_bytes allows {limit}")
+        raise LimitError(f"there are {size} bytes or more, and max_bytes allows {limit}", limit="max_bytes")

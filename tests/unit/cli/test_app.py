@@ -59,8 +59,9 @@ def test_digest_as_json_lists_the_files(checkpoint: Path, capsys: pytest.Capture
 
 
 def test_a_limit_without_an_option_promises_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "/".join("d" * 40)).mkdir(parents=True)
-    (tmp_path / "/".join("d" * 40) / "f").touch()
+    deep = tmp_path / "max_files" / "/".join("d" * 40)
+    deep.mkdir(parents=True)
+    (deep / "f").touch()
     assert call("digest", tmp_path) == 3
     printed = capsys.readouterr().err
     assert ("deeper than the limit of 32" in printed, "--max" in printed) == (True, False)

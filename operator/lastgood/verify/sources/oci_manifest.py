@@ -64,7 +64,8 @@ def parse_manifest(body: bytes, limits: Limits) -> tuple[Layer, ...]:
     if not isinstance(layers, list):
         raise RefusedEntryError("the manifest has no list of layers")
     if len(layers) > limits.max_files:
-        raise LimitError(f"the manifest has {len(layers)} layers, more than max_files allows, {limits.max_files}")
+        told = f"the manifest has {len(layers)} layers, more than max_files allows, {limits.max_files}"
+        raise LimitError(told, limit="max_files")
     found = tuple(_layer(number, value) for number, value in enumerate(layers, start=1) if not _is_empty(value))
     if not found:
         raise NothingToCheckError("the manifest has no layer with a file, and nothing to check is not a pass")

@@ -7,8 +7,8 @@ from lastgood.verify.check import require_relative
 from lastgood.verify.errors import LimitError, RefusedEntryError
 from lastgood.verify.printable import printable
 from lastgood.verify.sources.values import Entry
-from lastgood.verify.tree import require_names, weight
-from lastgood.verify.values import MAX_JSON_INTEGER, Limits
+from lastgood.verify.tree import require_count, require_names, require_size, weight
+from lastgood.verify.values import Limits
 
 _MAX_PATH: Final = 4095  # bytes; PATH_MAX of Linux without its NUL
 _MAX_NAME: Final = 255  # bytes; NAME_MAX
@@ -63,11 +63,8 @@ class Listing:
         self._bytes += entry.size
         self._names += weight(entry.path)
         require_names(self._names, self._limits)
-        limit = MAX_JSON_INTEGER if self._limits.max_bytes is None else self._limits.max_bytes
-        if self._bytes > limit:
-            raise LimitError(f"there are {self._bytes} bytes or more, and max_bytes allows {limit}")
-        if len(self._files) + len(self._directories) > self._limits.max_files:
-            raise LimitError(f"there are more files than max_files allows, {self._limits.max_files}")
+        require_size(self._bytes, self._limits)
+        require_count(len(self._files) + len(self._directories), self._limits)
 
 
 def take_all(entries: Iterable[Entry], limits: Limits) -> tuple[Entry, ...]:

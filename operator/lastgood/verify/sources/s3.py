@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from lastgood.verify.errors import LimitError, RefusedEntryError, UnreadableError
+from lastgood.verify.errors import RefusedEntryError, UnreadableError
 from lastgood.verify.printable import printable
 from lastgood.verify.sources.credentials import Credentials
 from lastgood.verify.sources.paths import take_all, take_path
@@ -15,6 +15,7 @@ from lastgood.verify.sources.sigv4 import encoded, query, signed_headers
 from lastgood.verify.sources.urls import Origin, Url
 from lastgood.verify.sources.values import Check, Chunk, Entry, exactly, go_on, listed
 from lastgood.verify.sources.wire import Answer, Web
+from lastgood.verify.tree import require_count
 from lastgood.verify.values import Limits
 
 _MAX_PAGE: Final = 16 * 2**20  # 1,000 keys of 1,024 bytes, each byte encoded as three, with their sizes and ETags
@@ -98,8 +99,7 @@ class S3Source:
             values = {"prefix": prefix, **({"continuation-token": token} if token else {})}
             page = self._page(values, check)
             count += len(page.objects)
-            if count > limits.max_files:
-                raise LimitError(f"there are more objects than max_files allows, {limits.max_files}")
+            require_count(count, limits)
             yield from page.objects
             if not page.next:
                 return

@@ -12,7 +12,7 @@ from lastgood.verify.meter import Meter
 from lastgood.verify.printable import printable
 from lastgood.verify.reading import Stamp, opened, reading
 from lastgood.verify.store.layout import descend
-from lastgood.verify.tree import require_names, require_size, weight
+from lastgood.verify.tree import require_count, require_names, require_size, weight
 from lastgood.verify.values import Limits
 
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -82,8 +82,7 @@ def survey(base: int, limits: Limits, meter: Meter) -> tuple[Seen, ...]:
 
 
 def _require(seen: Seen, count: int, limits: Limits) -> None:
-    if count > limits.max_files:
-        raise LimitError(f"there are more files than max_files allows, {limits.max_files}")
+    require_count(count, limits)
     if seen.kind == "directory" and seen.path.count("/") >= limits.max_depth:
         raise LimitError(f"{printable(seen.path)} is deeper than the limit of {limits.max_depth} directories")
 
