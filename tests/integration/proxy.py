@@ -1,9 +1,10 @@
 """Between the operator and the API server: a proxy that ends the operator's life at a chosen write."""
 
+import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -44,6 +45,7 @@ class Proxy:
     cut: Cut | None = None
     armed: bool = False
     silent: bool = False
+    under_way: set[asyncio.Task[web.Response]] = field(default_factory=set)
 
     def arm(self, cut: Cut | None) -> None:
         """Count from here on."""
@@ -54,18 +56,36 @@ class Proxy:
         number = self._count(request)
         if self.silent or self._ends("before", number):
             return self._dropped(request)
-        url, body = f"{self.upstream}{request.raw_path}", await request.read()
-        headers = {name: text for name, text in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        async with self.session.request(
-            request.method, url, data=body or None, headers=headers, allow_redirects=False
-        ) as answer:
-            if not number or not self._is("after", number):
-                with contextlib.suppress(ConnectionError):  # the operator has died meanwhile
-                    return await self._streamed(request, answer)
-                return self._dropped(request)
-            await answer.read()
-        self._ends("after", number)
-        return self._dropped(request)
+        body = await request.read()
+        if not number:
+            return await self._streamed(request, body)
+        # What was sent arrives, also when its sender dies meanwhile: the API server may have made a write of which its
+        # audit log says that it failed, because the one who asked had gone.
+        task = asyncio.ensure_future(self._written(request, body))
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
+        answer = await asyncio.shield(task)
+        return self._dropped(request) if self._ends("after", number) else answer
+
+    async def _written(self, request: web.Request, body: bytes) -> web.Response:
+        """Return the whole answer to a write."""
+        async with self._asked(request, body) as answer:
+            return web.Response(status=answer.status, headers=passed_on(answer.headers), body=await answer.read())
+
+    async def _streamed(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Pass an answer on as it comes: it may be a watch."""
+        async with self._asked(request, body) as answer:
+            response = web.StreamResponse(status=answer.status, headers=passed_on(answer.headers))
+            with contextlib.suppress(ConnectionError):  # the operator has died meanwhile
+                await response.prepare(request)
+                async for chunk in answer.content.iter_chunked(CHUNK):
+                    await response.write(chunk)
+                await response.write_eof()
+            return response
+
+    def _asked(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        url, headers = f"{self.upstream}{request.raw_path}", passed_on(request.headers)
+        return self.session.request(request.method, url, data=body or None, headers=headers, allow_redirects=False)
 
     def _count(self, request: web.Request) -> int:
         """Return which write it is, or 0 if it is none that counts."""
@@ -89,14 +109,10 @@ class Proxy:
             request.transport.abort()
         return web.Response()
 
-    async def _streamed(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        headers = {name: text for name, text in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-        response = web.StreamResponse(status=answer.status, headers=headers)
-        await response.prepare(request)
-        async for chunk in answer.content.iter_chunked(CHUNK):
-            await response.write(chunk)
-        await response.write_eof()
-        return response
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that belong to the message and not to one connection."""
+    return {name: text for name, text in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
 @asynccontextmanager
@@ -110,6 +126,7 @@ async def proxied(way_in: Credentials, kill: Callable[[], None]) -> AsyncIterato
         app.router.add_route("*", "/{path:.*}", proxy.pass_on)
         async with serving(app) as url:
             yield proxy, url
+        await asyncio.gather(*proxy.under_way)
 
 
 @asynccontextmanager
