@@ -17,6 +17,7 @@ from lastgood.errors import LastgoodError
 from lastgood.kube import redact
 from lastgood.kube.calm import Calm
 from lastgood.kube.client import Client
+from lastgood.kube.fair_queue import FairQueue
 from lastgood.kube.resources import EVENTS, Resource
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,11 @@ class Posting:
     message: str
 
     @property
+    def namespace(self) -> str:
+        """Return where it is written; that of an object without one is empty, and the writing then fails."""
+        return self.subject.get("namespace", "")
+
+    @property
     def words(self) -> tuple[str, str, str]:
         """Return what makes two Events the same."""
         return self.subject.get("uid", ""), self.reason, self.message
@@ -70,7 +76,7 @@ class Audit:
         self._client = client
         self._instance = instance
         self._write = write
-        self._waiting: asyncio.Queue[Posting] = asyncio.Queue(WAITING)
+        self._waiting: FairQueue[Posting] = FairQueue(WAITING)
         self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._bucket = Bucket(burst=BURST, per_second=PER_SECOND, clock=clock)
         self._clock = clock
@@ -104,23 +110,23 @@ class Audit:
         posting = Posting(subject=dict(subject), type_=type_, reason=str(reason), message=redact.line(message))
         if self._said_lately(posting):
             return
-        try:
-            self._waiting.put_nowait(posting)
-        except asyncio.QueueFull:
-            logger.warning("too many Events wait; dropped %s: %s", posting.reason, posting.message)
+        dropped = self._waiting.put(posting.namespace, posting)
+        if dropped is not None:
+            told = (dropped.namespace, dropped.reason, dropped.message)
+            logger.warning("too many Events wait; dropped one of %s, %s: %s", *told)
 
     async def run(self) -> None:
         """Write the Events that wait, not faster than the API server should be asked to."""
         while True:
-            posting = await self._waiting.get()
+            posting = await self._waiting.take()
             await asyncio.sleep(self._bucket.wait())
             await self._give_way()
             await self._post(posting)
-            self._waiting.task_done()
+            self._waiting.done()
 
     async def _give_way(self) -> None:
         """Let what presses go first, unless too many Events wait."""
-        if self._waiting.qsize() < WAITING // 2:
+        if len(self._waiting) < WAITING // 2:
             await self.calm.wait()
 
     async def drain(self, *, seconds: float) -> None:
@@ -129,7 +135,7 @@ class Audit:
             async with asyncio.timeout(seconds):
                 await self._waiting.join()
         except TimeoutError:
-            logger.warning("%d Events are not written", self._waiting.qsize())
+            logger.warning("%d Events are not written", len(self._waiting))
 
     def _said_lately(self, posting: Posting) -> bool:
         now = self._clock()

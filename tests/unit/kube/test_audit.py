@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastgood.kube import redact
-from lastgood.kube.audit import Audit, Bucket, subject_of
+from lastgood.kube.audit import WAITING, Audit, Bucket, subject_of
 from lastgood.kube.calm import Calm
 from lastgood.kube.resources import DEPLOYMENTS
 from tests.unit.kube.world import Server
@@ -114,6 +114,29 @@ async def test_an_event_waits_for_a_rollback_that_has_not_switched() -> None:
     await audit.drain(seconds=2)
     task.cancel()
     assert len(server.objects) == 1
+
+
+async def test_who_has_many_events_keeps_no_other_namespace_waiting() -> None:
+    server = Server()
+    audit = Audit(server)  # type: ignore[arg-type]  # the simulated server
+    for number in range(50):
+        await audit.event(SUBJECT, type_="Normal", reason="Annotated", message=f"{number}")
+    await audit.event(SUBJECT | {"namespace": "quiet"}, type_="Warning", reason="Switched", message="v3 to v2")
+    order = [event["metadata"]["namespace"] for event in await posted(audit, server)]
+    assert order.index("quiet") == 1
+    assert len(order) == 51
+
+
+async def test_where_there_is_no_room_who_has_most_loses_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    audit = Audit(server)  # type: ignore[arg-type]  # the simulated server
+    for number in range(WAITING):
+        await audit.event(SUBJECT, type_="Normal", reason="Annotated", message=f"{number}")
+    await audit.event(SUBJECT | {"namespace": "quiet"}, type_="Warning", reason="Switched", message="v3 to v2")
+    events = await posted(audit, server)
+    assert [event["reason"] for event in events if event["metadata"]["namespace"] == "quiet"] == ["Switched"]
+    assert len(events) == WAITING
+    assert f"dropped one of ml, Annotated: {WAITING - 1}" in caplog.text
 
 
 async def test_the_same_words_are_one_event() -> None:
