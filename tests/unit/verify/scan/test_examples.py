@@ -44,17 +44,28 @@ def test_example_of_a_scanner_writes_what_the_operator_reads(
     verdict: ScanVerdict,
     complete: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    (text,) = [text for language, text in FENCE.findall(PAGE) if language == "py"]
     for name in files:
         (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "model" / name).touch()
-    log = tmp_path / "log"
-    given = {"PATH": tmp_path / "model", "NONCE": "n1", "DIGEST": "", "RESULT": log}
+    result = scanned(tmp_path / "model", tmp_path / "log")
+    assert (result.verdict, result.complete) == (verdict, complete)
+
+
+@pytest.mark.parametrize(("name", "found"), [("digits.json", []), ("digits.pkl", ["digits.pkl"])])
+def test_example_of_a_scanner_looks_at_a_checkpoint_of_one_file(tmp_path: Path, name: str, found: list[str]) -> None:
+    (tmp_path / name).touch()
+    result = scanned(tmp_path / name, tmp_path / "log")
+    assert ([finding.file for finding in result.findings], result.complete) == (found, True)
+
+
+def scanned(path: Path, log: Path) -> external.ExternalResult:
+    """Let the scanner of the page look at a path, and read what it says as the operator does."""
+    (text,) = [text for language, text in FENCE.findall(PAGE) if language == "py"]
+    given = {"PATH": path, "NONCE": "n1", "DIGEST": "", "RESULT": log}
     environment = {f"LASTGOOD_SCAN_{name}": str(value) for name, value in given.items()}
     subprocess.run([sys.executable, "-c", text], env=environment, check=True)
     assert log.stat().st_size <= 4096
-    result = external.parse(log.read_bytes(), nonce="n1")
-    assert (result.verdict, result.complete) == (verdict, complete)
+    return external.parse(log.read_bytes(), nonce="n1")
 
 
 def test_every_rule_is_on_the_page() -> None:
