@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 RELEASE, OPERATOR_NAMESPACE = "lastgood-e2e", "lastgood-e2e"
-NAMESPACES = ("claims", "signed", "remote")
+NAMESPACES = ("claims", "signed", "remote", "jobs")
+SCANNER = "localhost/no-pickles:e2e"
 SECRETS = ("models-s3", "models-registry")
 STAMP = "lastgood.dev/snapshot"
 SLOW = 180.0  # a pod of a busy node
@@ -36,7 +37,8 @@ VALUES: Mapping[str, Any] = {
     "image": {"repository": stage.OPERATOR.rpartition(":")[0], "tag": stage.OPERATOR.rpartition(":")[2]},
     "watch": {"namespaces": list(NAMESPACES)},
     "sources": {"secrets": list(SECRETS)},
-    "store": {"kind": "emptyDir"},
+    "store": {"kind": "emptyDir", "captureClaim": "models"},
+    "scanners": [{"name": "no-pickles", "image": SCANNER}],
     "crds": {"install": False},  # the demo's release has them; see adopt
     "rbac": {"userRoles": False},
     "reverifyInterval": "1h",  # what these tests swap, nobody looks at again by himself
