@@ -82,6 +82,7 @@ def test_the_scanner_of_the_page_looked_before_anything_was_deployed(scanned: Te
     row = scans(scanned, 1)["no-pickles"]
     assert (row["verdict"], row["complete"], row["version"], row["image"]) == ("NoFinding", True, "1.0", SCANNER)
     assert row["digest"] == scanned.get("modelsnapshot", "digits-v1")["spec"]["digest"]
+    assert row["time"] <= scanned.status()["history"][0]["since"]
     assert says(scanned, 1, "Scanned", "Scanned")["status"] == "True"
     assert scanned.says(content(1))
 
@@ -90,7 +91,7 @@ def test_what_the_scanner_found_is_not_deployed(scanned: Team) -> None:
     generation = scanned.generation()
     scanned.desire("digits-v2")
     condition = scanned.ready("ScanFinding", within=SLOW)
-    assert "no-pickles/pickle-name (high) in 'weights.pkl'" in condition["message"]
+    assert "no-pickles/pickle (high) in 'weights.pkl'" in condition["message"]
     assert scanned.generation() == generation
     assert scanned.says(content(1))
 

@@ -61,16 +61,20 @@ class Proxy:
             return await self._streamed(request, body)
         # What was sent arrives, also when its sender dies meanwhile: the API server may have made a write of which its
         # audit log says that it failed, because the one who asked had gone.
-        task = asyncio.ensure_future(self._written(request, body))
+        task = asyncio.ensure_future(self._written(request, body, number))
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
-        answer = await asyncio.shield(task)
-        return self._dropped(request) if self._ends("after", number) else answer
+        return await asyncio.shield(task)
 
-    async def _written(self, request: web.Request, body: bytes) -> web.Response:
-        """Return the whole answer to a write."""
+    async def settled(self) -> None:
+        """Wait until no write is on its way any more."""
+        await asyncio.gather(*self.under_way)
+
+    async def _written(self, request: web.Request, body: bytes, number: int) -> web.Response:
+        """Return the whole answer to a write, unless the life ends after it."""
         async with self._asked(request, body) as answer:
-            return web.Response(status=answer.status, headers=passed_on(answer.headers), body=await answer.read())
+            whole = web.Response(status=answer.status, headers=passed_on(answer.headers), body=await answer.read())
+        return self._dropped(request) if self._ends("after", number) else whole
 
     async def _streamed(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Pass an answer on as it comes: it may be a watch."""
@@ -126,7 +130,7 @@ async def proxied(way_in: Credentials, kill: Callable[[], None]) -> AsyncIterato
         app.router.add_route("*", "/{path:.*}", proxy.pass_on)
         async with serving(app) as url:
             yield proxy, url
-        await asyncio.gather(*proxy.under_way)
+        await proxy.settled()
 
 
 @asynccontextmanager

@@ -188,6 +188,7 @@ async def play(stage: Stage, kind: str, cut: Cut) -> Played:
 
         lives.append(stage.life(served, stage.cluster.kubeconfig))
         await until(lambda: ended(served, kind), what="the end of the rollback", show=served.shown)
+        await proxy.settled()
         await asyncio.sleep(MORE)
         end = await end_of(served, before)
         return Played(cut=cut, namespace=served.namespace, was_cut=proxy.silent, writes=tuple(proxy.writes), end=end)

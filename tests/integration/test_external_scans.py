@@ -93,14 +93,14 @@ def test_finding_is_refused_and_named_in_the_record(kubelet: Kubelet) -> None:
     world.apply(kubelet.snapshot(2, "weights.pkl"), world.deployment(V2))
     assert "weights.pkl" in world.ready("ScanFinding")["message"]
     assert world.model_path() == "/models/digits/1"
-    world.event("ScanFinding", "no-pickles/pickle-name", about=V2)
+    world.event("ScanFinding", "no-pickles/pickle", about=V2)
     world.apply(kubelet.snapshot(3), world.deployment("digits-v3"))
     world.served("digits-v3")
     world.annotate("modeldeployment/digits", "rollback", "it looks wrong")
     record = world.rollback()
     assert record["status"]["outcome"] == "Succeeded"
     assert world.candidates(record) == {V1: "Chosen", V2: "ScanFinding", "digits-v3": "BeingLeft"}
-    assert "no-pickles/pickle-name (high) in 'weights.pkl'" in told(record, 2)
+    assert "no-pickles/pickle (high) in 'weights.pkl'" in told(record, 2)
     assert world.model_path() == "/models/digits/1"
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from lastgood.api.names import FIELD_MANAGER
 from lastgood.errors import LastgoodError
 from lastgood.kube import redact
-from lastgood.kube.calm import Calm
+from lastgood.kube.calm import HOLD_SECONDS, Calm
 from lastgood.kube.client import Client
 from lastgood.kube.fair_queue import FairQueue
 from lastgood.kube.resources import EVENTS, Resource
@@ -49,6 +49,7 @@ class Posting:
     type_: EventType
     reason: str
     message: str
+    at: float  # of the clock, in seconds: since when it waits
 
     @property
     def namespace(self) -> str:
@@ -107,11 +108,13 @@ class Audit:
 
     async def event(self, subject: Subject, *, type_: EventType, reason: str, message: str) -> None:
         """Hand over an Event to be written off the critical path; never raises, and never waits."""
-        posting = Posting(subject=dict(subject), type_=type_, reason=str(reason), message=redact.line(message))
+        said, now = redact.line(message), self._clock()
+        posting = Posting(subject=dict(subject), type_=type_, reason=str(reason), message=said, at=now)
         if self._said_lately(posting):
             return
         dropped = self._waiting.put(posting.namespace, posting)
         if dropped is not None:
+            self._recent.pop(dropped.words, None)  # nobody has read it
             told = (dropped.namespace, dropped.reason, dropped.message)
             logger.warning("too many Events wait; dropped one of %s, %s: %s", *told)
 
@@ -120,14 +123,15 @@ class Audit:
         while True:
             posting = await self._waiting.take()
             await asyncio.sleep(self._bucket.wait())
-            await self._give_way()
+            await self._give_way(posting)
             await self._post(posting)
             self._waiting.done()
 
-    async def _give_way(self) -> None:
-        """Let what presses go first, unless too many Events wait."""
-        if len(self._waiting) < WAITING // 2:
-            await self.calm.wait()
+    async def _give_way(self, posting: Posting) -> None:
+        """Let what presses go first, unless too many Events wait, or this one has waited for long enough."""
+        left = HOLD_SECONDS - (self._clock() - posting.at)
+        if left > 0 and len(self._waiting) < WAITING // 2:
+            await self.calm.wait(seconds=left)
 
     async def drain(self, *, seconds: float) -> None:
         """Wait until all Events are written, but not longer than this; `run` must be running."""

@@ -1,4 +1,4 @@
-"""What waits to be written for many namespaces, each with a turn of its own: who has much keeps nobody else waiting."""
+"""What waits to be written for many namespaces, in turns: a line waits for at most one item of each other namespace."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -55,7 +55,8 @@ class FairQueue(Generic[Item]):
         await self._finished.wait()
 
     def _cut(self) -> Item:
-        namespace, longest = max(self._lines.items(), key=lambda entry: len(entry[1]))
+        # Of equally long ones the last: what has its turn next has waited for it.
+        namespace, longest = max(reversed(self._lines.items()), key=lambda entry: len(entry[1]))
         item = longest.pop()
         if not longest:
             del self._lines[namespace]

@@ -86,7 +86,7 @@ def test_anything_can_be_logged(fact: Any) -> None:
 
 async def posted(audit: Audit, server: Server) -> list[dict[str, Any]]:
     task = asyncio.create_task(audit.run())
-    await audit.drain(seconds=2)
+    await audit.drain(seconds=30)
     task.cancel()
     return list(server.objects.values())
 
@@ -137,6 +137,30 @@ async def test_where_there_is_no_room_who_has_most_loses_an_event(caplog: pytest
     assert [event["reason"] for event in events if event["metadata"]["namespace"] == "quiet"] == ["Switched"]
     assert len(events) == WAITING
     assert f"dropped one of ml, Annotated: {WAITING - 1}" in caplog.text
+
+
+async def test_what_was_dropped_may_be_said_again() -> None:
+    server = Server()
+    audit = Audit(server)  # type: ignore[arg-type]  # the simulated server
+    for number in range(WAITING + 1):
+        await audit.event(SUBJECT, type_="Normal", reason="Annotated", message=f"{number}")
+    await posted(audit, server)
+    await audit.event(SUBJECT, type_="Normal", reason="Annotated", message=f"{WAITING}")
+    assert len(await posted(audit, server)) == WAITING + 1
+
+
+async def test_events_of_many_wait_for_a_rollback_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lastgood.kube.audit.HOLD_SECONDS", 0.5)
+    server, calm = Server(), Calm()
+    audit = Audit(server, calm=calm)  # type: ignore[arg-type]  # the simulated server
+    calm.press("digits")
+    for number in range(20):
+        subject = SUBJECT | {"namespace": f"n{number}", "uid": f"u{number}"}
+        await audit.event(subject, type_="Normal", reason="Switched", message="v3 to v2")
+    task = asyncio.create_task(audit.run())
+    await audit.drain(seconds=5)  # one after another they would take 10
+    task.cancel()
+    assert len(server.objects) == 20
 
 
 async def test_the_same_words_are_one_event() -> None:

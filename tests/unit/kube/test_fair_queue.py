@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.kube.fair_queue import FairQueue
@@ -42,6 +42,14 @@ async def test_the_newest_of_the_longest_line_is_dropped() -> None:
     assert await taken(queue) == ["a1", "b1", "c1"]
 
 
+async def test_of_equally_long_lines_the_last_is_cut() -> None:
+    queue: FairQueue[str] = FairQueue(3)
+    for item in ("a1", "b1", "c1"):
+        queue.put(item[0], item)
+    assert queue.put("d", "d1") == "d1"
+    assert await taken(queue) == ["a1", "b1", "c1"]
+
+
 async def test_who_alone_fills_it_loses_what_comes_last() -> None:
     queue: FairQueue[str] = FairQueue(2)
     assert [queue.put("a", item) for item in ("a1", "a2", "a3")] == [None, None, "a3"]
@@ -68,16 +76,24 @@ async def test_joining_waits_until_what_was_taken_is_dealt_with() -> None:
     await asyncio.wait_for(queue.join(), 1)
 
 
-@given(st.lists(st.sampled_from("abc")), st.integers(1, 8))
-def test_nothing_is_lost_but_what_is_told(namespaces: list[str], limit: int) -> None:
-    async def played() -> tuple[list[str], list[str]]:
-        queue: FairQueue[str] = FairQueue(limit)
-        dropped = [queue.put(name, f"{name}{place}") for place, name in enumerate(namespaces)]
-        assert len(queue) == min(limit, len(namespaces))
-        left = await taken(queue)
-        await asyncio.wait_for(queue.join(), 1)
-        return left, [item for item in dropped if item is not None]
+@settings(deadline=None)  # a loop for each example: how long that takes is the machine's affair
+@given(st.lists(st.sampled_from("abc-")), st.integers(1, 8))
+def test_nothing_is_lost_but_what_is_told(moves: list[str], limit: int) -> None:
+    """A letter is a namespace that puts an item, and a dash takes one."""
 
-    left, dropped = asyncio.run(played())
-    assert sorted(left + dropped) == sorted(f"{name}{place}" for place, name in enumerate(namespaces))
-    assert len(left) <= limit
+    async def played() -> list[str]:
+        queue: FairQueue[str] = FairQueue(limit)
+        found: list[str | None] = []
+        for place, move in enumerate(moves):
+            if move != "-":
+                found.append(queue.put(move, f"{move}{place}"))
+            elif len(queue):
+                found.append(await queue.take())
+                queue.done()
+            assert len(queue) <= limit
+        found += await taken(queue)
+        await asyncio.wait_for(queue.join(), 30)
+        return [item for item in found if item is not None]
+
+    expected = [f"{move}{place}" for place, move in enumerate(moves) if move != "-"]
+    assert sorted(asyncio.run(played())) == sorted(expected)

@@ -1,6 +1,8 @@
 """What docs/scanning.md shows is run, and what it tells of exists."""
 
 import json
+import os
+import pickle
 import re
 import subprocess
 import sys
@@ -35,6 +37,12 @@ def test_example_of_an_external_result_is_accepted() -> None:
         pytest.param(
             [f"{'é🥒' * 40}{number}.pkl" for number in range(200)], ScanVerdict.FINDING, True, id="very long names"
         ),
+        pytest.param(
+            [chr(1) * 200 + f"{number}.PKL" for number in range(8)],
+            ScanVerdict.FINDING,
+            True,
+            id="names that JSON doubles",
+        ),
         pytest.param([], ScanVerdict.ANOMALY, False, id="nothing there is no pass"),
     ],
 )
@@ -51,11 +59,31 @@ def test_example_of_a_scanner_writes_what_the_operator_reads(
     assert (result.verdict, result.complete) == (verdict, complete)
 
 
-@pytest.mark.parametrize(("name", "found"), [("digits.json", []), ("digits.pkl", ["digits.pkl"])])
-def test_example_of_a_scanner_looks_at_a_checkpoint_of_one_file(tmp_path: Path, name: str, found: list[str]) -> None:
-    (tmp_path / name).touch()
+@pytest.mark.parametrize(
+    ("name", "content", "bad"),
+    [
+        pytest.param("digits.json", b"{}", False, id="json"),
+        pytest.param("digits.pkl", b"{}", True, id="named like a pickle"),
+        pytest.param("2d2d", pickle.dumps({}), True, id="a pickle, as it is named once it is captured"),
+        pytest.param("2d2d", b"PK\x03\x04", True, id="a zip archive"),
+    ],
+)
+def test_example_of_a_scanner_looks_at_a_checkpoint_of_one_file(
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    bad: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    (tmp_path / name).write_bytes(content)
     result = scanned(tmp_path / name, tmp_path / "log")
-    assert ([finding.file for finding in result.findings], result.complete) == (found, True)
+    assert ([finding.file for finding in result.findings], result.complete) == ([name] if bad else [], True)
+
+
+def test_example_of_a_scanner_does_not_wait_at_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model" / "pipe")
+    result = scanned(tmp_path / "model", tmp_path / "log")
+    assert (result.findings, result.complete) == ((), False)
 
 
 def scanned(path: Path, log: Path) -> external.ExternalResult:
