@@ -147,7 +147,7 @@ async def test_killed_between_any_two_writes_it_comes_to_the_same_end(stage: Sta
     wrong = {f"{one.cut.when} write {one.cut.number}": one.end for one in played if one.end != expected(kind)}
     assert wrong == {}
     story = histories(stage.cluster.audit_log, began)
-    disorder = {f"{one.cut.when} write {one.cut.number}": disorder_of(story[one.namespace]) for one in played}
+    disorder = {f"{one.cut.when} write {one.cut.number}": disorder_of(story[one.namespace], kind) for one in played}
     assert {point: found for point, found in disorder.items() if found} == {}
 
 
@@ -272,10 +272,16 @@ def histories(log: Path, began: int) -> dict[str, list[Body]]:
     return found
 
 
-def disorder_of(events: list[Body]) -> str:
-    """Say what came in the wrong order: record and lock come at the same time, the intent with the lock or after it."""
+ORDERS = {  # a record always comes first; an emergency's lock, with its intent, comes after the switch
+    "emergency": (("record", "switch", "outcome"), ("record", "lock", "intent", "outcome")),
+    "automatic": (("record", "switch", "outcome"), ("lock", "intent", "switch", "outcome")),
+}
+
+
+def disorder_of(events: list[Body], kind: str) -> str:
+    """Say what came in the wrong order."""
     firsts = dict(reversed(list(milestones(events))))
-    for order in (("record", "switch", "outcome"), ("lock", "intent", "switch", "outcome")):
+    for order in ORDERS[kind]:
         times = [firsts.get(name) for name in order]
         if None in times or times != sorted(times, key=lambda at: at or 0):
             return f"{firsts}"

@@ -221,7 +221,7 @@ class DeploymentStatus:
             available_at=status.time("availableAt"),
             placement=status.integer("placement", 0),
             active=_active(status.child("activeRollback")),
-            continues=status.child("continues").value or None,
+            continues=_continues(status.child("continues")),
             held=_held(status.child("held")),
             left=tuple(_left(item) for item in status.items("left")),
             history=tuple(_served(item) for item in status.items("history")),
@@ -241,6 +241,11 @@ def _active(fields: Fields) -> Active | None:
         spec=fields.child("spec").value,
         intent=_intent(fields.child("intent")),
     )
+
+
+def _continues(fields: Fields) -> Mapping[str, Any] | None:
+    """Return from which record a new one goes on; without one, records would go on from nothing for ever."""
+    return fields.value if fields.text("record") else None
 
 
 def _intent(fields: Fields) -> Intent | None:

@@ -18,7 +18,7 @@ from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
 from lastgood.controller.scanner import ExternalScanners
 from lastgood.controller.verifier import Verifier
-from lastgood.core.decide import decide, foreseen
+from lastgood.core.decide import Early, decide, early, foreseen
 from lastgood.core.observed_snapshot import ObservedSnapshot
 from lastgood.core.snapshot import decide_snapshot
 from lastgood.core.state import (
@@ -178,6 +178,9 @@ class Reconciler:
                 return self._forget(key)
             if isinstance(observed, Invalid):
                 return await self._invalid(key, observed)
+            if fresh and (first := early(observed)):
+                await self._switch_first(key, first)
+                continue
             decision = decide(observed)
             if decision.action is None:
                 return self._rest(key, observed, decision)
@@ -218,13 +221,23 @@ class Reconciler:
         A record made on a stale view is harmless: its name is derived from what was seen, and is there already then.
         """
         await self._actor.tell(observed.deployment.meta, "ModelDeployment", decision, **_facts(observed))
-        record, lock = self._actor.act(key, create, observed), foreseen(observed, create)
+        record = self._actor.act(key, create, observed)
+        if create.spec.emergency and observed.deployment.status.active is None:
+            await _together(record, self._observer.refresh(key))  # its lock waits until it has switched
+            return
+        lock = foreseen(observed, create)
         if lock is None:
             await _together(self._refresh(key, observed), record)
             return
         # The lock is written under the resource version that was seen, and its answer is the ModelDeployment as it is.
         # So is the switch under the workload's: on a stale view it is refused, and everything is looked at afresh.
         await _together(self._lock(key, observed, lock), record, self._observer.refresh())
+
+    async def _switch_first(self, key: Key, first: Early) -> None:
+        """Make an emergency's switch, and then write its lock with the intent that it was made with."""
+        self._press(key, first.holding, first.switch)
+        await self._do(key, first.holding, first.switch)
+        await self._do(key, first.observed, first.lock)
 
     async def _lock(self, key: Key, observed: Observed, decision: Decision) -> None:
         await self._do(key, observed, decision)

@@ -1,7 +1,7 @@
 """The decision about a ModelDeployment: the list of rules is the policy."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
@@ -15,6 +15,7 @@ from lastgood.core.state import (
     DeleteRecord,
     Observed,
     Step,
+    Switch,
     Tell,
     UpdateDeployment,
 )
@@ -103,6 +104,49 @@ def foreseen(observed: Observed, create: CreateRecord) -> Decision | None:
         return None
     active = then.action.status.active
     return then if active is not None and active.name == create.name else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Early:
+    """An emergency's switch that goes before its lock: its record is there, and is the intent.
+
+    The switch is decided from `holding`, where the lock is held already. Killed between the two, the operator finds a
+    record that waits, takes the lock for it, and sees that the workload carries its choice.
+    """
+
+    observed: Observed
+    taking: Step
+    holding: Observed
+    switching: Step
+
+    @property
+    def switch(self) -> Decision:
+        """What comes first."""
+        return _decision(self.holding, self.switching, None)
+
+    @property
+    def lock(self) -> Decision:
+        """What comes then, with the intent that the switch was made with."""
+        return _decision(self.observed, self.taking, None)
+
+
+def early(observed: Observed) -> Early | None:
+    """Return the switch of the emergency whose turn it is to take the lock, where nothing but the lock is missing."""
+    if observed.deployment.status.active is not None or not _emergency_waits(observed):
+        return None
+    taking = next((step for step in _steps(observed) if step.action), None)
+    if taking is None or taking.facts is None or taking.facts.active is None:
+        return None
+    holding = replace(observed, deployment=replace(observed.deployment, status=taking.facts))
+    switching = rollback.advance(holding)
+    if switching is None or not isinstance(switching.action, Switch):
+        return None
+    urgent = holding.active is not None and holding.active.spec.emergency
+    return Early(observed=observed, taking=taking, holding=holding, switching=switching) if urgent else None
+
+
+def _emergency_waits(observed: Observed) -> bool:
+    return any(record.spec.emergency and record.status.outcome is None for record in observed.records)
 
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:

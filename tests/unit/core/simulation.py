@@ -17,7 +17,7 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.decide import decide, foreseen
+from lastgood.core.decide import decide, early, foreseen
 from lastgood.core.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.observed_snapshot import ObservedSnapshot
 from lastgood.core.snapshot import decide_snapshot
@@ -143,28 +143,34 @@ class Simulation(Cluster):
             decision, observed = deciding()
             if decision.action is None:
                 return decision.requeue_after
-            self._carry_out_all(self._at_once(decision.action, observed), observed)
+            if observed and (first := early(observed)):
+                self._carry_out_all([(first.switch.action, first.holding), (first.lock.action, observed)])
+                continue
+            self._carry_out_all([(action, observed) for action in self._at_once(decision.action, observed)])
             if isinstance(decision.action, RunChecks):
                 return decision.requeue_after
         raise AssertionError(f"no end: {self.actions[-12:]}")
 
     def _at_once(self, action: Action, observed: Observed | None) -> list[Action]:
         """Return what is written at the same time."""
-        then = foreseen(observed, action) if isinstance(action, CreateRecord) and observed else None
+        if not isinstance(action, CreateRecord) or observed is None or action.spec.emergency:
+            return [action]  # an emergency's lock comes after its switch
+        then = foreseen(observed, action)
         if then is None or then.action is None:
             return [action]
         return [then.action, action] if self.lock_first else [action, then.action]
 
-    def _carry_out_all(self, actions: list[Action], observed: Observed | None) -> None:
-        for action in actions:
-            killed = self._carry_out(action, observed)
-            if killed:
+    def _carry_out_all(self, actions: list[tuple[Action | None, Observed | None]]) -> None:
+        for action, observed in actions:
+            if action is not None and self._carry_out(action, observed):
                 return
 
     def _carry_out(self, action: Action, observed: Observed | None) -> bool:
-        fault = self.faults.pop(0) if self.faults else Fault.NONE
+        fault, living = self.faults.pop(0) if self.faults else Fault.NONE, self.memory
         if self.between:
             self.between.pop(0)(self)
+        if self.memory is not living:
+            return True  # killed between the decision and the action
         if fault is not Fault.LOST:
             self.actions.append(type(action).__name__)
             self.act(action, observed)
@@ -252,6 +258,7 @@ class Simulation(Cluster):
         self.snapshots[snapshot.name] = replace(there, meta=self.stamped(there.meta), status=status)
 
     def _verify(self, snapshot: ModelSnapshot) -> None:
+        self.now += timedelta(milliseconds=1)  # a reading takes time: it ends later than whatever was asked for it
         found = self.disk.get(snapshot.source.path)
         reason = Reason.UNREADABLE if found is None else Reason.VERIFIED
         if found not in (None, snapshot.digest):

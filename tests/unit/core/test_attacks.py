@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from lastgood.api.deployment_status import DeploymentStatus
 from lastgood.api.names import DIGEST_STAMP, Outcome, Reason
 from lastgood.api.signal import Verdict
 from lastgood.core.decide import decide
@@ -114,3 +115,10 @@ def test_continuation_is_not_lost_to_a_request_that_switches_nothing() -> None:
 def test_nothing_is_switched_to_what_was_read_before_the_lock() -> None:
     stale = replace(before(record(**INTENT)), checked=checked(V2, at=NOW.replace(year=NOW.year - 1)))
     assert decide(stale).action == Verify(snapshot=V2)
+
+
+def test_forged_continuation_of_nothing_makes_no_records_for_ever() -> None:
+    """No lock would clear it: a record that goes on from none does not say that it does."""
+    forged = DeploymentStatus.from_body({"status": {**world().deployment.status.as_body(), "continues": {"name": 7}}})
+    assert forged.continues is None
+    assert not isinstance(decide(declaring(world(), status=forged)).action, CreateRecord)
