@@ -1,4 +1,4 @@
-"""Between the operator and the API server: a proxy that ends the operator's life at a chosen write."""
+"""Between the operator and the API server: a proxy that ends its life at a chosen write, or holds its watches."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,8 @@ class Cut:
 class Proxy:
     """Passes everything on, counts writes once it is armed, and at the cut kills and falls silent.
 
-    It speaks plain HTTP on loopback, and TLS with the credentials of a kubeconfig to the API server.
+    It speaks plain HTTP on loopback, and TLS with the credentials of a kubeconfig to the API server. What a watch
+    of `stalled` brings is held, until it is let through.
     """
 
     session: aiohttp.ClientSession
@@ -45,6 +46,8 @@ class Proxy:
     cut: Cut | None = None
     armed: bool = False
     silent: bool = False
+    stalled: str = ""
+    held: list[tuple[web.StreamResponse, bytes]] = field(default_factory=list)
     under_way: set[asyncio.Task[web.Response]] = field(default_factory=set)
 
     def arm(self, cut: Cut | None) -> None:
@@ -66,6 +69,17 @@ class Proxy:
         task.add_done_callback(self.under_way.discard)
         return await asyncio.shield(task)
 
+    def holds(self, text: bytes) -> bool:
+        """Tell whether something with this text is held."""
+        return any(text in chunk for _, chunk in self.held)
+
+    async def let_through(self, last: bytes) -> None:
+        """Pass on what is held up to the first with this text, and nothing after it."""
+        passed = b""
+        while last not in passed:
+            response, passed = self.held.pop(0)
+            await response.write(passed)
+
     async def settled(self) -> None:
         """Wait until no write is on its way any more."""
         await asyncio.gather(*self.under_way)
@@ -83,13 +97,19 @@ class Proxy:
             with contextlib.suppress(ConnectionError):  # the operator has died meanwhile
                 await response.prepare(request)
                 async for chunk in answer.content.iter_chunked(CHUNK):
-                    await response.write(chunk)
+                    if self._is_stalled(request):
+                        self.held.append((response, chunk))
+                    else:
+                        await response.write(chunk)
                 await response.write_eof()
             return response
 
     def _asked(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         url, headers = f"{self.upstream}{request.raw_path}", passed_on(request.headers)
         return self.session.request(request.method, url, data=body or None, headers=headers, allow_redirects=False)
+
+    def _is_stalled(self, request: web.Request) -> bool:
+        return bool(self.stalled) and "watch" in request.query and request.path.endswith(f"/{self.stalled}")
 
     def _count(self, request: web.Request) -> int:
         """Return which write it is, or 0 if it is none that counts."""

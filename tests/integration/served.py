@@ -49,8 +49,12 @@ class Served:
         return self.world.namespace
 
     async def make(self) -> None:
-        """Make the namespace, and all that v1 needs."""
+        """Make the namespace, and what is in it."""
         await self.client.create(NAMESPACES, None, {"metadata": {"name": self.namespace}})
+        await self.fill()
+
+    async def fill(self) -> None:
+        """Make all that v1 needs in the namespace, and v2."""
         for body in (self.world.snapshot(1), self.world.snapshot(2)):
             await self.client.create(SNAPSHOTS, self.namespace, body)
         workload = self.world.workload()

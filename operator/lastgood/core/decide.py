@@ -132,7 +132,8 @@ class Early:
 
 def early(observed: Observed) -> Early | None:
     """Return the switch of the emergency whose turn it is to take the lock, where nothing but the lock is missing."""
-    if observed.deployment.status.active is not None or not _emergency_waits(observed):
+    waiting = requests.waiting_records(observed)
+    if observed.deployment.status.active is not None or not waiting or not waiting[0].spec.emergency:
         return None
     taking = next((step for step in _steps(observed) if step.action), None)
     if taking is None or taking.facts is None or taking.facts.active is None:
@@ -141,12 +142,7 @@ def early(observed: Observed) -> Early | None:
     switching = rollback.advance(holding)
     if switching is None or not isinstance(switching.action, Switch):
         return None
-    urgent = holding.active is not None and holding.active.spec.emergency
-    return Early(observed=observed, taking=taking, holding=holding, switching=switching) if urgent else None
-
-
-def _emergency_waits(observed: Observed) -> bool:
-    return any(record.spec.emergency and record.status.outcome is None for record in observed.records)
+    return Early(observed=observed, taking=taking, holding=holding, switching=switching)
 
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:

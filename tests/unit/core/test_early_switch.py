@@ -16,6 +16,7 @@ from tests.unit.core.builders import (
     V2,
     V3,
     annotated,
+    checked,
     declaring,
     digest,
     having,
@@ -83,7 +84,7 @@ def test_record_is_there_before_anything_is_switched() -> None:
 @pytest.mark.parametrize(
     "observed",
     [
-        world(records=(record("asked", spec()),)),
+        world(records=(record("asked", spec()),), checked=checked(V2)),
         waiting(records=(replace(ASKED, spec=replace(EMERGENCY, deployment_uid="another")),)),
         waiting(records=(replace(ASKED, spec=replace(EMERGENCY, source_digest=digest(9))),)),
         waiting(complete=False),
@@ -92,7 +93,7 @@ def test_record_is_there_before_anything_is_switched() -> None:
         waiting(quarantined={digest(number): "INC-2" for number in range(3)}),
         waiting(snapshots=(V3, unverified(2), unverified(1))),
         policy(waiting(), max_verification_age=timedelta(minutes=1)),
-        locked(waiting(), record("another")),
+        locked(waiting(), record("another"), (ASKED,)),
         waiting(workload=workload(V2)),
     ],
     ids=[
