@@ -33,6 +33,7 @@ KEYS: Meanings = {
     names.QUARANTINE: "Annotation on a ModelSnapshot: quarantines its digest in the namespace.",
     names.RESUME: "Annotation on a ModelDeployment: lets go of the hold on the desired snapshot.",
     names.PIN: "Annotation on a ModelSnapshot: retention never deletes its digest from the store. The text is yours.",
+    names.INTENT: "Annotation on an emergency's ModelRollback: what was going to be switched to when it was made.",
     names.SNAPSHOT_STAMP: "Annotation that the operator writes on the pod template: the snapshot that it was given.",
     names.DIGEST_STAMP: "Annotation that the operator writes on the pod template: the digest that it was given.",
 }

@@ -10,7 +10,7 @@ import pytest
 from lastgood.kube.client import Client
 from lastgood.kube.connection import Connection
 from lastgood.kube.credentials import load
-from lastgood.kube.resources import CONFIGMAPS, DEPLOYMENTS
+from lastgood.kube.resources import CONFIGMAPS, DEPLOYMENTS, ROLLBACKS
 from tests.cluster import Cluster
 from tests.integration.proxy import Proxy, proxied, write_kubeconfig
 from tests.integration.served import NAME, Served, until
@@ -90,6 +90,23 @@ async def test_digest_that_was_quarantined_just_now_is_not_written(served: Serve
     await until(lambda: ended(served), what="the end of the rollback", show=served.shown)
     assert [record["status"]["outcomeReason"] for record in await served.records()] == ["NoKnownGood"]
     assert await served.model_path() == "/models/digits/2"
+
+
+async def test_record_that_is_over_is_not_taken_up_again(served: Served, proxy: tuple[Proxy, Path]) -> None:
+    """Another operator has ended it, say, and has lost the Lease to this one."""
+    before = (await served.workload())["metadata"]["generation"]
+    proxy[0].stalled = "modelrollbacks"
+    spec = {"deployment": {"name": NAME}, "reason": "over and done with", "emergency": True}
+    await served.client.create(ROLLBACKS, served.namespace, {"metadata": {"name": "by-hand"}, "spec": spec})
+    await until(lambda: held(proxy[0], b"over and done with"), what="the record is held", show=served.shown)
+    over = {"status": {"outcome": "Superseded"}}
+    await served.client.patch(ROLLBACKS, served.namespace, "by-hand", over, subresource="status")
+    await until(lambda: held(proxy[0], b"Superseded"), what="its outcome is held", show=served.shown)
+
+    await proxy[0].let_through(b"over and done with")
+
+    await asyncio.sleep(MORE)
+    assert (await served.workload())["metadata"]["generation"] == before
 
 
 async def ended(served: Served) -> bool:

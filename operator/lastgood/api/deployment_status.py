@@ -83,7 +83,10 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """What is going to be switched to, where that is known when the lock is taken: the record has it later."""
+    """What is going to be switched to, where that is known early: the status of the record has it later.
+
+    It is in the lock, and with an emergency, whose lock comes after its switch, in an annotation of its record.
+    """
 
     target: SnapshotName
     digest: Digest
@@ -100,6 +103,20 @@ class Intent:
             "verification": self.verification,
             "verifiedAt": format_time(self.verified_at),
         }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> "Intent | None":
+        """Read it; what has no target or no time is none."""
+        at, target = fields.time("at"), fields.text("snapshot")
+        if at is None or not target:
+            return None
+        return cls(
+            target=SnapshotName(target),
+            digest=Digest(fields.text("digest")),
+            at=at,
+            verification=fields.text("verification"),
+            verified_at=fields.time("verifiedAt"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,26 +256,13 @@ def _active(fields: Fields) -> Active | None:
         name=RecordName(fields.text("name")),
         since=fields.time("since"),
         spec=fields.child("spec").value,
-        intent=_intent(fields.child("intent")),
+        intent=Intent.from_fields(fields.child("intent")),
     )
 
 
 def _continues(fields: Fields) -> Mapping[str, Any] | None:
     """Return from which record a new one goes on; without one, records would go on from nothing for ever."""
     return fields.value if fields.text("record") else None
-
-
-def _intent(fields: Fields) -> Intent | None:
-    at, target = fields.time("at"), fields.text("snapshot")
-    if at is None or not target:
-        return None
-    return Intent(
-        target=SnapshotName(target),
-        digest=Digest(fields.text("digest")),
-        at=at,
-        verification=fields.text("verification"),
-        verified_at=fields.time("verifiedAt"),
-    )
 
 
 def _held(fields: Fields) -> Held | None:

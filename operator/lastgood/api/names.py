@@ -18,6 +18,7 @@ EMERGENCY = f"{GROUP}/emergency-rollback"
 QUARANTINE = f"{GROUP}/quarantine"
 RESUME = f"{GROUP}/resume"
 PIN = f"{GROUP}/pin"
+INTENT = f"{GROUP}/intent"
 
 SNAPSHOT_STAMP = f"{GROUP}/snapshot"
 DIGEST_STAMP = f"{GROUP}/digest"

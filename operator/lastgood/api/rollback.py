@@ -1,13 +1,17 @@
 """`ModelRollback`: one rollback to one target, from intent to outcome."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from lastgood.api.deployment_status import Intent
 from lastgood.api.fields import Fields, compact, format_time
 from lastgood.api.meta import Condition, Meta, read_conditions
-from lastgood.api.names import Digest, Outcome, RecordName, SnapshotName
+from lastgood.api.names import INTENT, Digest, Outcome, RecordName, SnapshotName
+
+MAX_INTENT: Final = 2048  # characters of the annotation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,11 +197,12 @@ class RollbackStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRollback:
-    """A record of one rollback."""
+    """A record of one rollback. `intent` is what an emergency's record was made with."""
 
     meta: Meta
     spec: RollbackSpec
     status: RollbackStatus = field(default_factory=RollbackStatus)
+    intent: Intent | None = None
 
     @property
     def name(self) -> RecordName:
@@ -207,12 +212,22 @@ class ModelRollback:
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> "ModelRollback":
         """Parse an object of the API server; its schema has bounded the spec."""
-        whole = Fields(body, strict=False)
+        whole, meta = Fields(body, strict=False), Meta.from_body(body)
         return cls(
-            meta=Meta.from_body(body),
+            meta=meta,
+            intent=_intent(meta.annotations.get(INTENT, "")),
             spec=RollbackSpec.from_fields(whole.child("spec")),
             status=RollbackStatus.from_fields(whole.child("status")),
         )
+
+
+def _intent(text: str) -> Intent | None:
+    """Read the annotation; whoever may annotate a record may write anything there."""
+    try:
+        found = json.loads(text[:MAX_INTENT]) if text else None
+    except (ValueError, RecursionError):
+        return None
+    return Intent.from_fields(Fields(found, strict=False)) if isinstance(found, dict) else None
 
 
 def _candidate(item: Fields) -> Candidate:

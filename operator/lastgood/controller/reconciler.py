@@ -18,8 +18,9 @@ from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
 from lastgood.controller.scanner import ExternalScanners
 from lastgood.controller.verifier import Verifier
-from lastgood.core.decide import Early, decide, early, foreseen
+from lastgood.core.decide import Early, decide, early, foreseen, intending
 from lastgood.core.observed_snapshot import ObservedSnapshot
+from lastgood.core.requests import waiting_records
 from lastgood.core.snapshot import decide_snapshot
 from lastgood.core.state import (
     CaptureSnapshot,
@@ -203,6 +204,8 @@ class Reconciler:
         active = observed.deployment.status.active
         if active:
             keys.append(Key(Kind.ROLLBACK, key.namespace, active.name))
+        # One that is over must not be taken up again because the watch has not told of its outcome.
+        keys += [Key(Kind.ROLLBACK, key.namespace, record.name) for record in waiting_records(observed)[:1]]
         await self._observer.refresh(key, *(each for each in keys if self._cache.get(each)))
 
     def _press(self, key: Key, observed: Observed, decision: Decision) -> None:
@@ -221,11 +224,11 @@ class Reconciler:
         A record made on a stale view is harmless: its name is derived from what was seen, and is there already then.
         """
         await self._actor.tell(observed.deployment.meta, "ModelDeployment", decision, **_facts(observed))
-        record = self._actor.act(key, create, observed)
         if create.spec.emergency and observed.deployment.status.active is None:
+            record = self._actor.act(key, intending(observed, create), observed)
             await _together(record, self._observer.refresh(key))  # its lock waits until it has switched
             return
-        lock = foreseen(observed, create)
+        record, lock = self._actor.act(key, create, observed), foreseen(observed, create)
         if lock is None:
             await _together(self._refresh(key, observed), record)
             return
@@ -237,6 +240,7 @@ class Reconciler:
         """Make an emergency's switch, and then write its lock with the intent that it was made with."""
         self._press(key, first.holding, first.switch)
         await self._do(key, first.holding, first.switch)
+        self._memory.watch(key, first.observed.deployment).early.add(first.record)
         await self._do(key, first.observed, first.lock)
 
     async def _lock(self, key: Key, observed: Observed, decision: Decision) -> None:

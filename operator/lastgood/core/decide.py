@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
-from lastgood.api.names import Reason
+from lastgood.api.names import Reason, RecordName
 from lastgood.api.rollback import ModelRollback, RollbackSpec
 from lastgood.core import forward, requests, rollback, triggers
 from lastgood.core.report import report, soak_rest
@@ -94,26 +94,41 @@ def foreseen(observed: Observed, create: CreateRecord) -> Decision | None:
     Both may be written at the same time, in any order: a lock has the record's whole spec, and writes it again where it
     is not there; a record without a lock is an accepted request that waits for one.
     """
-    meta = observed.deployment.meta
-    there = ModelRollback(
-        meta=Meta(namespace=meta.namespace, name=create.name, created=observed.now),
-        spec=RollbackSpec.from_fields(Fields(create.spec.as_body(), strict=False)),
-    )
-    then = decide(replace(observed, records=(*observed.records, there)))
+    then = decide(_with(observed, create))
     if observed.deployment.status.active is not None or not isinstance(then.action, UpdateDeployment):
         return None
     active = then.action.status.active
     return then if active is not None and active.name == create.name else None
 
 
+def intending(observed: Observed, create: CreateRecord) -> CreateRecord:
+    """Return an emergency's record with what it will switch to, where it can do so before it has the lock."""
+    step = rollback.lock(_with(observed, create))
+    active = step.facts.active if step and step.facts else None
+    if observed.deployment.status.active is not None or active is None or active.name != create.name:
+        return create
+    return replace(create, intent=active.intent)
+
+
+def _with(observed: Observed, create: CreateRecord) -> Observed:
+    """Return the world as it is once the record is there."""
+    meta = observed.deployment.meta
+    there = ModelRollback(
+        meta=Meta(namespace=meta.namespace, name=create.name, created=observed.now),
+        spec=RollbackSpec.from_fields(Fields(create.spec.as_body(), strict=False)),
+    )
+    return replace(observed, records=(*observed.records, there))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Early:
-    """An emergency's switch that goes before its lock: its record is there, and is the intent.
+    """An emergency's switch that goes before its lock: its record is there, with the intent.
 
     The switch is decided from `holding`, where the lock is held already. Killed between the two, the operator finds a
-    record that waits, takes the lock for it, and sees that the workload carries its choice.
+    record that waits, takes the lock for it with the same intent, and sees that the workload carries it.
     """
 
+    record: RecordName
     observed: Observed
     taking: Step
     holding: Observed
@@ -131,18 +146,26 @@ class Early:
 
 
 def early(observed: Observed) -> Early | None:
-    """Return the switch of the emergency whose turn it is to take the lock, where nothing but the lock is missing."""
-    waiting = requests.waiting_records(observed)
-    if observed.deployment.status.active is not None or not waiting or not waiting[0].spec.emergency:
+    """Return the switch of the emergency whose turn it is to take the lock, where nothing but the lock is missing.
+
+    Once for each record: if its lock cannot be written, and somebody else writes the workload, that is not for ever.
+    """
+    waiting, status = requests.waiting_records(observed), observed.deployment.status
+    if status.active is not None or not waiting or not waiting[0].spec.emergency or waiting[0].name in observed.early:
         return None
     taking = next((step for step in _steps(observed) if step.action), None)
     if taking is None or taking.facts is None or taking.facts.active is None:
         return None
+    if (taking.facts.handled, taking.facts.continues) == (status.handled, status.continues):
+        return None  # a person's record: only its lock would keep it from being deleted
     holding = replace(observed, deployment=replace(observed.deployment, status=taking.facts))
-    switching = rollback.advance(holding)
-    if switching is None or not isinstance(switching.action, Switch):
+    switching, intent = rollback.advance(holding), waiting[0].intent
+    if switching is None or not isinstance(switching.action, Switch) or intent is None:
         return None
-    return Early(observed=observed, taking=taking, holding=holding, switching=switching)
+    chosen = switching.action.snapshot
+    if (chosen.name, chosen.digest) != (intent.target, intent.digest):
+        return None  # the choice is another one by now: the lock has to say so first
+    return Early(record=waiting[0].name, observed=observed, taking=taking, holding=holding, switching=switching)
 
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:

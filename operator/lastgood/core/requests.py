@@ -193,7 +193,7 @@ def _is_ours(observed: Observed, name: RecordName) -> bool:
     """Tell whether a name is one that we gave, for this placement or one before: records wait for one another."""
     used = {record.name for record in observed.records} | observed.taken
     placement = observed.deployment.status.placement
-    for number in range(max(0, placement - _REMEMBERED), placement + 1):
+    for number in range(placement, max(0, placement - _REMEMBERED) - 1, -1):
         if name in record_names(observed, number):
             return True
         if name.startswith("rb-") and used.issuperset(record_names(observed, number)):  # squatted: see open_record

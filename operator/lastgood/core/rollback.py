@@ -34,7 +34,7 @@ from lastgood.core.state import (
 )
 from lastgood.core.trusted import distrust
 from lastgood.core.validation import conclude, validate
-from lastgood.core.workload import Rollout, workload_problem
+from lastgood.core.workload import Rollout, carries, stamped, workload_problem
 
 Rule = Callable[[Run], Step | None]
 
@@ -55,9 +55,26 @@ def lock(observed: Observed) -> Step | None:
         handled=mark_handled(observed, key, record.name) if key else status.handled,
         continues=None if spec.continues else status.continues,
     )
-    facts = replace(facts, active=_intending(observed, facts))
+    facts = replace(facts, active=_intended(observed, facts, record) or _intending(observed, facts))
     message = f"ModelRollback {record.name}: {spec.reason[:256]}"
     return Step(reason=Reason.ACCEPTED, message=message, action=UpdateDeployment(status=facts), facts=facts)
+
+
+def _intended(observed: Observed, facts: DeploymentStatus, record: ModelRollback) -> Active | None:
+    """Put into the lock what an emergency was switched to before it: we were stopped between the two.
+
+    Whatever has become of that snapshot meanwhile, it serves. What is said of one that does not is nobody's word to
+    take, nor of what serves without us, nor of what a rollback has left.
+    """
+    active, intent = facts.active, record.intent
+    target = observed.snapshot(intent.target) if intent else None
+    if active is None or intent is None or target is None or not record.spec.emergency or observed.workload is None:
+        return None
+    gone = {facts.digest, record.spec.source_digest, *(item.digest for item in facts.left)}
+    if target.digest != intent.digest or target.digest in gone or target.model != observed.deployment.model:
+        return None
+    switched = stamped(observed.workload, target) or carries(observed.workload, observed.deployment.bindings, target)
+    return replace(active, intent=intent) if switched else None
 
 
 def _intending(observed: Observed, facts: DeploymentStatus) -> Active | None:

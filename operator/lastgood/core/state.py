@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lastgood.api.deployment import Check, ModelDeployment
-from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.deployment_status import DeploymentStatus, Intent
 from lastgood.api.evidence import PassedOver, Scan
 from lastgood.api.external import ExternalScan
 from lastgood.api.names import Digest, Reason, RecordName, SnapshotName
@@ -83,7 +83,8 @@ class Observed:
     `checked` and `verifying` hold this process's verifications by snapshot; `tallies` and `checks` are by trigger and
     by check of the active rollback; `taken` are record names that somebody else's objects have; `refused` are the
     snapshots, by name, whose switch the API server did not allow, and the digests whose quarantine it did not, with
-    the time; `nonce` is 32 hex digits that nobody can foresee; `heard` is what external scanners told this process.
+    the time; `early` are the records for which this process has switched before it had the lock; `nonce` is 32 hex
+    digits that nobody can foresee; `heard` is what external scanners told this process.
     """
 
     now: datetime
@@ -101,6 +102,7 @@ class Observed:
     drift: Drift = field(default_factory=Drift)
     taken: frozenset[str] = frozenset()
     refused: Mapping[str, datetime] = field(default_factory=dict)
+    early: frozenset[RecordName] = frozenset()
     nonce: str = "0" * 32
     heard: Mapping[SnapshotName, tuple[ExternalScan, ...]] = field(default_factory=dict)
 
@@ -187,6 +189,7 @@ class CreateRecord:
 
     name: RecordName
     spec: RollbackSpec
+    intent: Intent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
 """Carrying out a decision: one write to the API server for each action, told before and after."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, assert_never
 
 from lastgood.api.meta import Meta
-from lastgood.api.names import API_VERSION, DEPLOYMENT_LABEL, Reason
+from lastgood.api.names import API_VERSION, DEPLOYMENT_LABEL, INTENT, Reason
 from lastgood.api.rollback import ModelRollback
 from lastgood.core.state import (
     CreateRecord,
@@ -115,7 +116,9 @@ class Actor:
         """Create a record; one that is there counts as ours only if it means the same."""
         spec = action.spec.as_body()
         labels = {DEPLOYMENT_LABEL: key.name} if len(key.name) <= _LABEL_LIMIT else {}
-        body = {"metadata": {"name": action.name, "namespace": key.namespace, "labels": labels}, "spec": spec}
+        intent = {INTENT: json.dumps(action.intent.as_body())} if action.intent else {}
+        metadata = {"name": action.name, "namespace": key.namespace, "labels": labels, "annotations": intent}
+        body = {"metadata": metadata, "spec": spec}
         try:
             answer = await self._client.create(ROLLBACKS, key.namespace, body)
         except AlreadyExistsError:

@@ -8,7 +8,7 @@ from datetime import datetime
 from lastgood.api.deployment import ModelDeployment
 from lastgood.api.evidence import Capture, Forensics
 from lastgood.api.external import ExternalScan
-from lastgood.api.names import Reason, SnapshotName
+from lastgood.api.names import Reason, RecordName, SnapshotName
 from lastgood.api.signal import Sample
 from lastgood.core.state import Checked, Drift, Tally
 from lastgood.kube.cache import Key
@@ -28,6 +28,7 @@ class Watch:
     drift: Drift = field(default_factory=Drift)
     taken: set[str] = field(default_factory=set)
     refused: dict[str, datetime] = field(default_factory=dict)
+    early: set[RecordName] = field(default_factory=set)
 
 
 class Memory:

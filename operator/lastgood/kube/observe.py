@@ -95,6 +95,7 @@ class Observer:
             drift=watch.drift,
             taken=frozenset(watch.taken),
             refused=dict(watch.refused),
+            early=frozenset(watch.early),
             nonce=secrets.token_hex(16),
             heard=self._memory.heard(snapshot_keys),
         )

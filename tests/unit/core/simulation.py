@@ -14,10 +14,10 @@ from lastgood.api.deployment_status import DeploymentStatus
 from lastgood.api.evidence import Forensics
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Meta
-from lastgood.api.names import Reason, RecordName
+from lastgood.api.names import Reason
 from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.decide import decide, early, foreseen
+from lastgood.core.decide import Early, decide, early, foreseen, intending
 from lastgood.core.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.observed_snapshot import ObservedSnapshot
 from lastgood.core.snapshot import decide_snapshot
@@ -97,6 +97,7 @@ class Simulation(Cluster):
             checks=dict(watch.checks),
             drift=watch.drift,
             taken=frozenset(watch.taken),
+            early=frozenset(watch.early),
         )
 
     def observed_snapshot(self, name: str) -> ObservedSnapshot:
@@ -144,25 +145,35 @@ class Simulation(Cluster):
             if decision.action is None:
                 return decision.requeue_after
             if observed and (first := early(observed)):
-                self._carry_out_all([(first.switch.action, first.holding), (first.lock.action, observed)])
+                self._switch_first(first)
                 continue
-            self._carry_out_all([(action, observed) for action in self._at_once(decision.action, observed)])
+            self._carry_out_all(self._at_once(decision.action, observed), observed)
             if isinstance(decision.action, RunChecks):
                 return decision.requeue_after
         raise AssertionError(f"no end: {self.actions[-12:]}")
 
     def _at_once(self, action: Action, observed: Observed | None) -> list[Action]:
         """Return what is written at the same time."""
-        if not isinstance(action, CreateRecord) or observed is None or action.spec.emergency:
-            return [action]  # an emergency's lock comes after its switch
+        if not isinstance(action, CreateRecord) or observed is None:
+            return [action]
+        if action.spec.emergency:
+            return [intending(observed, action)]  # its lock comes after its switch
         then = foreseen(observed, action)
         if then is None or then.action is None:
             return [action]
         return [then.action, action] if self.lock_first else [action, then.action]
 
-    def _carry_out_all(self, actions: list[tuple[Action | None, Observed | None]]) -> None:
-        for action, observed in actions:
-            if action is not None and self._carry_out(action, observed):
+    def _switch_first(self, first: Early) -> None:
+        switch, lock = first.switch.action, first.lock.action
+        assert switch is not None
+        assert lock is not None
+        if not self._carry_out(switch, first.holding):
+            self.memory.watch(HERE, self.deployment).early.add(first.record)
+            self._carry_out(lock, first.observed)
+
+    def _carry_out_all(self, actions: list[Action], observed: Observed | None) -> None:
+        for action in actions:
+            if self._carry_out(action, observed):
                 return
 
     def _carry_out(self, action: Action, observed: Observed | None) -> bool:
@@ -190,8 +201,8 @@ class Simulation(Cluster):
     def act(self, action: Action, observed: Observed | None) -> None:  # noqa: C901, PLR0912 - one line for each action
         """Carry an action out, as the API server would have it."""
         match action:
-            case CreateRecord(name=name, spec=spec):
-                self._create(name, spec)
+            case CreateRecord():
+                self._create(action)
             case UpdateRecord(record=record, status=status):
                 self._update_record(record, status, observed)
             case DeleteRecord(record=record):
@@ -221,7 +232,8 @@ class Simulation(Cluster):
             case _:
                 assert_never(action)
 
-    def _create(self, name: RecordName, spec: RollbackSpec) -> None:
+    def _create(self, action: CreateRecord) -> None:
+        name, spec = action.name, action.spec
         stored = RollbackSpec.from_fields(Fields(spec.as_body(), strict=False))
         there = self.records.get(name)
         if not name or (there is not None and there.spec != stored):
@@ -231,7 +243,7 @@ class Simulation(Cluster):
         self.writes += 1
         self.made[name, (spec.reason, spec.to, spec.emergency)] += 1
         meta = Meta(namespace=HERE.namespace, name=name, uid=f"uid-{self.versions}", created=self.now)
-        self.records[name] = ModelRollback(meta=self.stamped(meta), spec=stored)
+        self.records[name] = ModelRollback(meta=self.stamped(meta), spec=stored, intent=action.intent)
 
     def _update_record(self, record: ModelRollback, status: RollbackStatus, observed: Observed | None) -> None:
         there = self.records.get(record.name)

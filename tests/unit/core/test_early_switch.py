@@ -1,14 +1,17 @@
 """An emergency's switch goes before its lock: when it does, with what, and what a crash between them leaves."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Intent
-from lastgood.api.names import Reason
-from lastgood.core.decide import Early, decide, early
-from lastgood.core.state import CreateRecord, Observed, Switch, UpdateDeployment, UpdateRecord, Verify
+from lastgood.api.deployment_status import Intent, Left
+from lastgood.api.names import INTENT, Reason
+from lastgood.api.rollback import ModelRollback
+from lastgood.core.decide import Early, decide, early, intending
+from lastgood.core.state import CreateRecord, Observed, Switch, UpdateDeployment, UpdateRecord
 from tests.unit.core.builders import (
     NOW,
     SNAPSHOTS,
@@ -24,19 +27,30 @@ from tests.unit.core.builders import (
     name,
     policy,
     record,
-    spec,
     unverified,
     workload,
     world,
 )
 from tests.unit.core.moments import EMERGENCY
 
-ASKED = record("urgent", EMERGENCY)
+TEXT = "INC-1: backdoor"
+ASKING = annotated(world(), emergency_rollback=TEXT)
+
+
+def asked(observed: Observed) -> ModelRollback:
+    """Return the record that an annotation leads to, with the intent that it is made with."""
+    create = decide(observed).action
+    assert isinstance(create, CreateRecord)
+    made = intending(observed, create)
+    return replace(record(made.name, made.spec), intent=made.intent)
+
+
+URGENT = asked(ASKING)
 
 
 def waiting(**changes: object) -> Observed:
     """Return a world in which an emergency's record is there and nothing else has been done for it."""
-    return replace(world(records=(ASKED,)), **changes)  # type: ignore[arg-type]  # the names are those of Observed
+    return replace(ASKING, **{"records": (URGENT,), **changes})  # type: ignore[arg-type]  # names of Observed
 
 
 def found(observed: Observed) -> Early:
@@ -51,7 +65,7 @@ def test_emergency_switches_before_its_lock_is_written() -> None:
     assert isinstance(first.lock.action, UpdateDeployment)
     active = first.lock.action.status.active
     assert active is not None
-    assert active.name == "urgent"
+    assert active.name == URGENT.name
     assert active.intent == Intent(
         target=name(2), digest=digest(2), at=NOW, verification="Recent", verified_at=NOW - timedelta(hours=1)
     )
@@ -65,41 +79,64 @@ def test_lock_is_the_one_that_would_have_come_first() -> None:
 def test_switch_is_told_as_one_of_its_record() -> None:
     active = found(waiting()).holding.deployment.status.active
     assert active is not None
-    assert active.name == "urgent"
+    assert active.name == URGENT.name
+
+
+def test_record_is_made_with_the_intent() -> None:
+    assert URGENT.intent == Intent(
+        target=name(2), digest=digest(2), at=NOW, verification="Recent", verified_at=NOW - timedelta(hours=1)
+    )
 
 
 def test_annotation_is_marked_in_the_lock_that_follows() -> None:
-    asking = annotated(world(), emergency_rollback="INC-1: backdoor")
-    create = decide(asking).action
-    assert isinstance(create, CreateRecord)
-    lock = found(replace(asking, records=(record(create.name, create.spec),))).lock.action
+    lock = found(waiting()).lock.action
     assert isinstance(lock, UpdateDeployment)
-    assert list(lock.status.handled.values()) == [create.name]
+    assert list(lock.status.handled.values()) == [URGENT.name]
+
+
+def test_continuation_of_an_emergency_switches_early_as_well() -> None:
+    before = {"record": "rb-1", "reason": "x", "message": "x", "spec": EMERGENCY.as_body()}
+    observed = having(world(), continues=before)
+    assert found(replace(observed, records=(asked(observed),))).switch.action == Switch(snapshot=V2)
 
 
 def test_record_is_there_before_anything_is_switched() -> None:
-    assert early(annotated(world(), emergency_rollback="INC-1: backdoor")) is None
+    assert early(ASKING) is None
+
+
+def test_once_for_each_record() -> None:
+    """While its lock cannot be written, somebody else's writes are not answered for ever."""
+    assert early(waiting(early=frozenset({URGENT.name}))) is None
+
+
+NORMAL = annotated(world(checked=checked(V2)), rollback="it answers nonsense")
 
 
 @pytest.mark.parametrize(
     "observed",
     [
-        world(records=(record("asked", spec()),), checked=checked(V2)),
-        waiting(records=(replace(ASKED, spec=replace(EMERGENCY, deployment_uid="another")),)),
-        waiting(records=(replace(ASKED, spec=replace(EMERGENCY, source_digest=digest(9))),)),
+        replace(NORMAL, records=(asked(NORMAL),)),
+        world(records=(replace(URGENT, meta=record("by-hand").meta),)),
+        waiting(records=(replace(URGENT, spec=replace(URGENT.spec, deployment_uid="another")),)),
+        waiting(records=(replace(URGENT, spec=replace(URGENT.spec, source_digest=digest(9))),)),
+        waiting(records=(replace(URGENT, intent=None),)),
+        waiting(quarantined={digest(2): "INC-2"}),
         waiting(complete=False),
         waiting(workload=None),
         waiting(workload=replace(workload(), meta=replace(workload().meta, labels={}))),
         waiting(quarantined={digest(number): "INC-2" for number in range(3)}),
         waiting(snapshots=(V3, unverified(2), unverified(1))),
         policy(waiting(), max_verification_age=timedelta(minutes=1)),
-        locked(waiting(), record("another"), (ASKED,)),
+        locked(waiting(), record("another"), (URGENT,)),
         waiting(workload=workload(V2)),
     ],
     ids=[
         "no emergency",
+        "a person's record",
         "of another ModelDeployment",
         "names a digest that never served",
+        "without an intent",
+        "the choice has changed",
         "half a list",
         "no workload",
         "not opted in",
@@ -114,33 +151,102 @@ def test_everything_else_waits_for_its_lock(observed: Observed) -> None:
     assert early(observed) is None
 
 
-def test_candidate_that_is_refused_is_passed_over() -> None:
-    assert found(waiting(quarantined={digest(2): "INC-2"})).switch.action == Switch(snapshot=V1)
-    assert found(waiting(refused={name(2): NOW})).switch.action == Switch(snapshot=V1)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quarantined": {digest(2): "INC-2"}},
+        {"refused": {name(2): NOW}},
+        {"snapshots": (*SNAPSHOTS[:2], unverified(2, Reason.DIGEST_MISMATCH), V3)},
+    ],
+    ids=["quarantined", "refused", "found changed"],
+)
+def test_candidate_that_may_not_serve_is_no_intent(changes: dict[str, Any]) -> None:
+    intent = asked(replace(ASKING, **changes)).intent
+    assert intent is not None
+    assert intent.target == name(1)
 
 
-def test_candidate_that_was_found_changed_is_passed_over() -> None:
-    changed = unverified(2, Reason.DIGEST_MISMATCH)
-    assert found(waiting(snapshots=(*SNAPSHOTS[:2], changed, V3))).switch.action == Switch(snapshot=V1)
+# Killed between the switch and the lock
 
 
-def test_killed_after_the_switch_it_takes_the_lock_and_notes_the_switch() -> None:
-    """Not a second switch: the workload carries what would be chosen."""
-    again = waiting(workload=workload(V2))
-    lock = decide(again).action
+def taken(observed: Observed) -> Intent | None:
+    """Return the intent in the lock that is taken."""
+    lock = decide(observed).action
     assert isinstance(lock, UpdateDeployment)
     assert lock.status.active is not None
-    held = having(again, active=lock.status.active)
-    noted = decide(held).action
+    return lock.status.active.intent
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "nothing has changed": {},
+    "it was quarantined, and all others": {"quarantined": {digest(number): "INC-2" for number in range(3)}},
+    "it was found changed": {"snapshots": (*SNAPSHOTS[:2], unverified(2, Reason.DIGEST_MISMATCH), V3)},
+    "its verification is old": {"now": NOW + timedelta(days=3)},
+    "the workload has not opted in any more": {
+        "workload": replace(workload(V2), meta=replace(workload().meta, labels={}))
+    },
+    "the lists are not complete": {"complete": False},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
+def test_the_switch_is_known_whatever_became_of_its_target(changes: dict[str, Any]) -> None:
+    """Else the record would end with nothing switched, and what it left would be written back as drift."""
+    again = waiting(**({"workload": workload(V2)} | changes))
+    assert taken(again) == URGENT.intent
+    lock = decide(again).action
+    assert isinstance(lock, UpdateDeployment)
+    noted = decide(declaring(again, status=lock.status)).action
     assert isinstance(noted, UpdateRecord)
-    assert (noted.status.target, noted.status.switched_at) == (name(2), NOW)
-    assert [item.snapshot for item in noted.status.candidates if item.reason], "why not the others is told"
+    assert (noted.status.target, noted.status.switched_at, noted.status.outcome) == (name(2), again.now, None)
 
 
-def test_killed_after_the_switch_the_record_is_there_and_what_was_left_is_not_written_back() -> None:
-    """What looks like drift is the switch of a record that waits."""
-    again = waiting(workload=workload(V2), complete=False)
-    assert not isinstance(decide(again).action, Switch | Verify)
+FORGED: dict[str, dict[str, Any]] = {
+    "what serves without us": {"workload": workload(V3)},
+    "what the workload does not carry": {"workload": workload(V1)},
+    "another digest": {"snapshots": (*SNAPSHOTS[:2], replace(V2, digest=digest(9)), V3), "workload": workload(V2)},
+    "another model": {"snapshots": (*SNAPSHOTS[:2], replace(V2, model="faces"), V3), "workload": workload(V2)},
+}
+
+
+@pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED.keys())
+def test_intent_that_was_not_carried_out_is_not_believed(changes: dict[str, Any]) -> None:
+    observed = waiting(**changes)
+    lock = decide(observed).action
+    assert isinstance(lock, UpdateDeployment)
+    noted = decide(declaring(observed, status=lock.status)).action
+    assert not isinstance(noted, UpdateRecord) or noted.status.switched_at is None
+
+
+def test_intent_that_was_not_carried_out_gives_way_to_the_choice_of_now() -> None:
+    intent = taken(waiting(quarantined={digest(2): "INC-2"}))
+    assert intent is not None
+    assert intent.target == name(1)
+
+
+def test_what_a_rollback_left_is_not_believed_to_be_one_s_target() -> None:
+    left = (Left(digest=digest(2), snapshot=name(2), reason="bad", at=NOW),)
+    intent = taken(having(waiting(workload=workload(V2)), left=left))
+    assert intent is not None
+    assert intent.target == name(1)
+
+
+def test_only_an_emergency_has_an_intent_before_its_lock() -> None:
+    normal = replace(asked(NORMAL), intent=URGENT.intent)
+    assert taken(replace(NORMAL, records=(normal,), workload=workload(V2), checked={})) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"snapshot": 7}', '{"snapshot": "digits-v2"}', "[" * 2000])
+def test_nonsense_in_the_annotation_is_no_intent(text: str) -> None:
+    body = {"metadata": {"name": "rb", "namespace": "ml", "annotations": {INTENT: text}}, "spec": EMERGENCY.as_body()}
+    assert ModelRollback.from_body(body).intent is None
+
+
+def test_intent_is_read_back() -> None:
+    assert URGENT.intent is not None
+    text = json.dumps(URGENT.intent.as_body())
+    body = {"metadata": {"name": "rb", "namespace": "ml", "annotations": {INTENT: text}}, "spec": EMERGENCY.as_body()}
+    assert ModelRollback.from_body(body).intent == URGENT.intent
 
 
 def test_a_suspended_model_deployment_is_no_obstacle() -> None:
