@@ -64,7 +64,7 @@ def _intended(observed: Observed, facts: DeploymentStatus, record: ModelRollback
     """Put into the lock what an emergency was switched to before it: we were stopped between the two.
 
     Whatever has become of that snapshot meanwhile, it serves. What is said of one that does not is nobody's word to
-    take, nor of what serves without us, nor of what a rollback has left.
+    take, nor of what serves without us, nor of what a rollback has left; nor is it that somebody verified it.
     """
     active, intent = facts.active, record.intent
     target = observed.snapshot(intent.target) if intent else None
@@ -73,8 +73,9 @@ def _intended(observed: Observed, facts: DeploymentStatus, record: ModelRollback
     gone = {facts.digest, record.spec.source_digest, *(item.digest for item in facts.left)}
     if target.digest != intent.digest or target.digest in gone or target.model != observed.deployment.model:
         return None
-    switched = stamped(observed.workload, target) or carries(observed.workload, observed.deployment.bindings, target)
-    return replace(active, intent=intent) if switched else None
+    if not stamped(observed.workload, target) and not carries(observed.workload, observed.deployment.bindings, target):
+        return None
+    return replace(active, intent=replace(intent, verification="Recent", verified_at=verified_at(target)))
 
 
 def _intending(observed: Observed, facts: DeploymentStatus) -> Active | None:

@@ -193,7 +193,10 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_the_switch_is_known_whatever_became_of_its_target(changes: dict[str, Any]) -> None:
     """Else the record would end with nothing switched, and what it left would be written back as drift."""
     again = waiting(**({"workload": workload(V2)} | changes))
-    assert taken(again) == URGENT.intent
+    found, made = taken(again), URGENT.intent
+    assert found is not None
+    assert made is not None
+    assert (found.target, found.digest, found.at) == (made.target, made.digest, made.at)
     lock = decide(again).action
     assert isinstance(lock, UpdateDeployment)
     noted = decide(declaring(again, status=lock.status)).action
@@ -222,6 +225,15 @@ def test_intent_that_was_not_carried_out_gives_way_to_the_choice_of_now() -> Non
     intent = taken(waiting(quarantined={digest(2): "INC-2"}))
     assert intent is not None
     assert intent.target == name(1)
+
+
+def test_nobody_s_word_is_taken_that_the_target_was_verified() -> None:
+    """It is verified after the switch, as what an emergency switched to is."""
+    assert URGENT.intent is not None
+    forged = replace(URGENT, intent=replace(URGENT.intent, verification="Fresh", verified_at=NOW))
+    intent = taken(waiting(records=(forged,), workload=workload(V2)))
+    assert intent is not None
+    assert (intent.verification, intent.verified_at) == ("Recent", NOW - timedelta(hours=1))
 
 
 def test_what_a_rollback_left_is_not_believed_to_be_one_s_target() -> None:
