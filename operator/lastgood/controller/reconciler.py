@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 40
 MOST_CONFLICTS = 5
+MOST_WAITING = 16
 LONGEST = 300.0
 
 
@@ -205,7 +206,8 @@ class Reconciler:
         if active:
             keys.append(Key(Kind.ROLLBACK, key.namespace, active.name))
         # One that is over must not be taken up again because the watch has not told of its outcome.
-        keys += [Key(Kind.ROLLBACK, key.namespace, record.name) for record in waiting_records(observed)[:1]]
+        waiting = waiting_records(observed)[:MOST_WAITING]
+        keys += [Key(Kind.ROLLBACK, key.namespace, record.name) for record in waiting]
         await self._observer.refresh(key, *(each for each in keys if self._cache.get(each)))
 
     def _press(self, key: Key, observed: Observed, decision: Decision) -> None:

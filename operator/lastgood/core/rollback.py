@@ -19,7 +19,14 @@ from lastgood.core.closing import close, serve
 from lastgood.core.drift import reassert
 from lastgood.core.requests import made_for, mark_handled, served_digest, waiting_records
 from lastgood.core.run import Run
-from lastgood.core.selection import evidence_now, quarantine_reason, recently_verified, select, verified_at
+from lastgood.core.selection import (
+    evidence_now,
+    quarantine_reason,
+    recently_verified,
+    select,
+    verified_at,
+    was_eligible,
+)
 from lastgood.core.state import (
     Checked,
     CreateRecord,
@@ -32,7 +39,7 @@ from lastgood.core.state import (
     UpdateRecord,
     Verify,
 )
-from lastgood.core.trusted import distrust
+from lastgood.core.trusted import distrust, evidence_of
 from lastgood.core.validation import conclude, validate
 from lastgood.core.workload import Rollout, carries, stamped, workload_problem
 
@@ -63,15 +70,17 @@ def lock(observed: Observed) -> Step | None:
 def _intended(observed: Observed, facts: DeploymentStatus, record: ModelRollback) -> Active | None:
     """Put into the lock what an emergency was switched to before it: we were stopped between the two.
 
-    Whatever has become of that snapshot meanwhile, it serves. What is said of one that does not is nobody's word to
-    take, nor of what serves without us, nor of what a rollback has left; nor is it that somebody verified it.
+    Whatever has become of that snapshot meanwhile, it serves. Nobody's word is taken for what serves without us, for
+    what the request would not have led to, nor for its verification.
     """
     active, intent = facts.active, record.intent
     target = observed.snapshot(intent.target) if intent else None
     if active is None or intent is None or target is None or not record.spec.emergency or observed.workload is None:
         return None
-    gone = {facts.digest, record.spec.source_digest, *(item.digest for item in facts.left)}
-    if target.digest != intent.digest or target.digest in gone or target.model != observed.deployment.model:
+    spec = RollbackSpec.from_fields(Fields(active.spec, strict=False))
+    if target.digest != intent.digest or target.digest == facts.digest or target.model != observed.deployment.model:
+        return None
+    if not was_eligible(observed, Run(observed=observed, spec=spec, record=record).question, target):
         return None
     if not stamped(observed.workload, target) and not carries(observed.workload, observed.deployment.bindings, target):
         return None
@@ -296,10 +305,13 @@ def verify_after(run: Run) -> Step | None:
         return None if target.name in run.observed.verifying else _verify(run, target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
-    problem = distrust(run.observed.trust, target, evidence_now(run.observed, target, checked), run.observed.now)
-    if checked.reason == Reason.VERIFIED and problem:
+    good = checked.reason == Reason.VERIFIED
+    if not good and verified_at(target) is None:
+        return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} was never verified: {checked.message}")
+    evidence = evidence_now(run.observed, target, checked) if good else evidence_of(target)
+    if problem := distrust(run.observed.trust, target, evidence, run.observed.now):
         return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} is not trusted: {problem[1]}")
-    word = "Fresh" if checked.reason == Reason.VERIFIED else "Unreadable"
+    word = "Fresh" if good else "Unreadable"
     return run.note(
         checked.reason, f"{target.name} after the switch: {checked.reason}", verification=word, verified_at=checked.at
     )

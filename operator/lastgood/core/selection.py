@@ -177,6 +177,15 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+LASTING: tuple[Rule, ...] = (not_asked_for, being_left, left_before, not_before, appeared_later)
+"""Of them, those whose answer does not change while a rollback is under way."""
+
+
+def was_eligible(observed: Observed, question: Question, snapshot: ModelSnapshot) -> bool:
+    """Tell whether a snapshot may have been chosen a moment ago, whatever has become of it since."""
+    return not any(rule(observed, question, snapshot) for rule in LASTING)
+
+
 def soaked(observed: Observed, snapshot: ModelSnapshot) -> bool:
     """Tell whether these bytes served here and stayed healthy for the soak."""
     return any(item.soaked_at for item in _periods(observed, snapshot))

@@ -95,7 +95,8 @@ def _verified_at(checked: Checked, last: Verification | None) -> datetime | None
         case Reason.VERIFIED:
             return checked.at
         case Reason.UNREADABLE:
-            return last.verified_at if last else None
+            known = last.time if last and last.reason == Reason.VERIFIED else None  # of an older version
+            return last.verified_at or known if last else None
         case _:
             return None
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from lastgood.api.deployment_status import Intent, Left
-from lastgood.api.names import INTENT, Reason
+from lastgood.api.names import INTENT, Digest, Outcome, Reason
 from lastgood.api.rollback import ModelRollback
+from lastgood.api.snapshot import SnapshotStatus
 from lastgood.core.decide import Early, decide, early, intending
 from lastgood.core.state import CreateRecord, Observed, Switch, UpdateDeployment, UpdateRecord
+from lastgood.core.trust import Trust
 from tests.unit.core.builders import (
     NOW,
     SNAPSHOTS,
@@ -27,11 +29,12 @@ from tests.unit.core.builders import (
     name,
     policy,
     record,
+    swapped,
     unverified,
     workload,
     world,
 )
-from tests.unit.core.moments import EMERGENCY
+from tests.unit.core.moments import EMERGENCY, SWITCHED, after, ended, status_of
 
 TEXT = "INC-1: backdoor"
 ASKING = annotated(world(), emergency_rollback=TEXT)
@@ -204,6 +207,24 @@ def test_the_switch_is_known_whatever_became_of_its_target(changes: dict[str, An
     assert (noted.status.target, noted.status.switched_at, noted.status.outcome) == (name(2), again.now, None)
 
 
+def test_target_of_another_request_is_not_believed() -> None:
+    """Whoever may annotate somebody else's record does not steer it past what was asked for."""
+    for text in ("to=digits-v1: INC-1", "before=2020-01-01T00:00:00Z: INC-1"):
+        made = asked(annotated(world(), emergency_rollback=text))
+        forged = replace(made, intent=URGENT.intent)
+        observed = annotated(world(workload=workload(V2), records=(forged,)), emergency_rollback=text)
+        intent = taken(observed)
+        assert intent is None or intent.target != name(2)
+
+
+def test_what_is_to_be_left_is_no_target() -> None:
+    person = record("by-hand", replace(EMERGENCY, source=name(2), source_digest=Digest("")))
+    assert URGENT.intent is not None
+    forged = replace(person, intent=URGENT.intent)
+    intent = taken(world(workload=workload(V2), records=(forged,)))
+    assert intent is None or intent.target != name(2)
+
+
 FORGED: dict[str, dict[str, Any]] = {
     "what serves without us": {"workload": workload(V3)},
     "what the workload does not carry": {"workload": workload(V1)},
@@ -241,6 +262,22 @@ def test_what_a_rollback_left_is_not_believed_to_be_one_s_target() -> None:
     intent = taken(having(waiting(workload=workload(V2)), left=left))
     assert intent is not None
     assert intent.target == name(1)
+
+
+def test_target_that_cannot_be_read_and_never_was_has_failed() -> None:
+    """Whoever forges an intent and the workload does not get something served that nobody has ever verified."""
+    facts = SWITCHED | {"verification": "Recent", "quarantined": (digest(3),)}
+    observed = after(facts, EMERGENCY, checked=checked(V2, Reason.UNREADABLE))
+    assert status_of(decide(observed)).verification == "Unreadable"
+    never = swapped(observed, replace(V2, status=SnapshotStatus()))
+    assert ended(decide(never)) == (Outcome.FAILED, Reason.TARGET_LOST)
+
+
+def test_target_that_cannot_be_read_has_to_be_trusted_all_the_same() -> None:
+    facts = SWITCHED | {"verification": "Recent", "quarantined": (digest(3),)}
+    observed = after(facts, EMERGENCY, checked=checked(V2, Reason.UNREADABLE))
+    asking = Trust(name="ModelTrustPolicy release", scanned=True)
+    assert ended(decide(replace(observed, trust=(asking,)))) == (Outcome.FAILED, Reason.TARGET_LOST)
 
 
 def test_only_an_emergency_has_an_intent_before_its_lock() -> None:
