@@ -80,9 +80,8 @@ def _intended(observed: Observed, facts: DeploymentStatus, record: ModelRollback
     spec = RollbackSpec.from_fields(Fields(active.spec, strict=False))
     if target.digest != intent.digest or target.digest == facts.digest or target.model != observed.deployment.model:
         return None
-    if not was_eligible(observed, Run(observed=observed, spec=spec, record=record).question, target):
-        return None
-    if not stamped(observed.workload, target) and not carries(observed.workload, observed.deployment.bindings, target):
+    switched = stamped(observed.workload, target) or carries(observed.workload, observed.deployment.bindings, target)
+    if not switched or not was_eligible(observed, Run(observed=observed, spec=spec, record=record).question, target):
         return None
     return replace(active, intent=replace(intent, verification="Recent", verified_at=verified_at(target)))
 
