@@ -131,7 +131,11 @@ def workload(model: str, *, replicas: int) -> Body:
     """Return a Deployment that has opted in."""
     container = {"name": "server", "image": "localhost/none:1"}
     return {
-        "metadata": {"name": model, "labels": {"lastgood.dev/model-deployment": model}},
+        "metadata": {
+            "name": model,
+            "labels": {"lastgood.dev/model-deployment": model},
+            "annotations": {"lastgood.dev/bindable": "env:server/MODEL_PATH=/models/$(path)"},
+        },
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": model}},

@@ -36,9 +36,9 @@ from bench.common import (
     to_stderr,
     workload,
 )
-from lastgood.kube.client import Client
-from lastgood.kube.connection import Connection
-from lastgood.kube.resources import DEPLOYMENTS, EVENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.connection import Connection
+from lastgood.kube.api.resources import DEPLOYMENTS, EVENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
 from tests.cluster import Cluster, running
 
 Body = dict[str, Any]

@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, it finds its neighbours too
 
 from bench.common import circumstances, show, to_stderr
-from lastgood.controller.exposition import Exposition
 from lastgood.controller.feed import settle_memory
-from lastgood.controller.metrics import Seen
+from lastgood.controller.serving.exposition import Exposition
+from lastgood.controller.serving.metrics import Seen
 from lastgood.kube.cache import Cache, Kind
 
 HOST: Final = "127.0.0.1"

@@ -1,7 +1,8 @@
 """The scoring client: it sends labelled images all the time and writes down what came of every request.
 
-`python -m demo.client URL SAMPLES LOG` appends one JSON line for each request. Nothing is sent twice: what
-fails is a failed request. Each one opens its own connection, so a Service spreads them over its pods.
+`python -m demo.client SAMPLES URL LOG [URL LOG ...]` appends one JSON line for each request to the log of its URL.
+Every URL gets the same images at the same rate. Nothing is sent twice: what fails is a failed request. Each one opens
+its own connection, so a Service spreads them over its pods.
 """
 
 from __future__ import annotations
@@ -116,10 +117,15 @@ def run(url: str, samples: Path, log_path: Path, stop: threading.Event) -> None:
 
 def main() -> None:
     """Score as the command line says, until SIGTERM."""
-    url, samples, log = sys.argv[1:]
+    samples, *pairs = sys.argv[1:]
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    run(url, Path(samples), Path(log), stop)
+    both = zip(pairs[::2], pairs[1::2], strict=True)
+    crew = [threading.Thread(target=run, args=(url, Path(samples), Path(log), stop)) for url, log in both]
+    for each in crew:
+        each.start()
+    for each in crew:
+        each.join()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """`make demo`: a served model goes bad three times, and comes back to its last known-good snapshot each time.
 
-It starts a cluster of its own, tells the story in the terminal while it happens, writes a report, and takes
-everything down again, also when it is interrupted. It exits 0 only if all of it went as told.
+Beside it, the same model is served without lastgood, for the same requests: what differs is the harm. It starts a
+cluster of its own, tells the story in the terminal while it happens, writes a report, and takes everything down again,
+also when it is interrupted. It exits 0 only if all of it went as told.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from demo.train import Trained
     from demo.world import World
 
+STORY = """A classifier of handwritten digits is served twice, to the same client: once with lastgood, once without.
+Three honest versions have served, v0 to v2. Then three things go wrong, as they do:"""
 SCENES = (
     (scenes.poisoned, "The labels of v3's training data were swapped. Its files are exactly what its digest says."),
     (scenes.tampered, "Somebody with access to the volume changes the weights of v2, which serves."),
@@ -91,21 +94,40 @@ def own_folder() -> Iterator[Folder]:
 
 def play(arguments: argparse.Namespace, screen: Screen, folder: Folder) -> Report:
     """Set the stage, play the scenes, write the report."""
-    screen.title("Training")
+    prologue(screen)
     trained = train_into(folder)
     for each in trained:
-        screen.step(describe(each))
+        screen.line(describe(each))
     stage = choose_stage(arguments.stage, screen)
-    screen.title(f"Setting the stage: {stage}")
-    real = stage == NODE
-    with running(profile="node" if real else "control-plane", pods=not real, progress=screen.step) as cluster:
-        with (node.on_node if real else host.on_host)(cluster, folder, screen.step) as world:
-            report = perform(world, screen, stage, trained)
-            report.write(arguments.report)
-            (arguments.report / "operator.log").write_text(world.operator_log())
-            summary(report, screen, arguments.report)
+    screen.title("The stage")
+    with ExitStack() as stack:
+        world = set_up(stack, screen, stage, folder)
+        report = perform(world, screen, stage, trained)
+        report.write(arguments.report)
+        (arguments.report / "operator.log").write_text(world.operator_log())
+        summary(report, screen, arguments.report)
         screen.title("Taking everything down")
     return report
+
+
+def prologue(screen: Screen) -> None:
+    """Tell the story before anything is built for it."""
+    screen.title("A served model goes bad three times")
+    for line in STORY.splitlines():
+        screen.line(line)
+    for number, (_, story) in enumerate(SCENES, start=1):
+        screen.line(f"{number}. {story}")
+    screen.title("The versions")
+
+
+def set_up(stack: ExitStack, screen: Screen, stage: str, folder: Folder) -> World:
+    """Start the cluster and what plays in it; the stack takes it down."""
+    real = stage == NODE
+    what = "building (from an empty cache about 12 minutes)"
+    with screen.working(what, f"{stage}, the operator, and two servers without a model") as say:
+        profile = "node" if real else "control-plane"
+        cluster = stack.enter_context(running(profile=profile, pods=not real, progress=say))
+        return stack.enter_context((node.on_node if real else host.on_host)(cluster, folder, say))
 
 
 def choose_stage(wanted: str, screen: Screen) -> str:
@@ -133,7 +155,7 @@ def node_problem() -> str:
 def perform(world: World, screen: Screen, stage: str, trained: list[Trained]) -> Report:
     """Bring the honest versions up, then play every scene, up to the first that stops the story."""
     played: list[Scene] = []
-    with screen.watching(world.traffic):
+    with screen.watching(world.traffic, world.unprotected):
         try:
             screen.title("Three honest versions, one after another")
             scenes.bring_up(world, screen.step)
@@ -148,6 +170,7 @@ def perform(world: World, screen: Screen, stage: str, trained: list[Trained]) ->
         trained=trained,
         scenes=played,
         outcomes=world.traffic.read(),
+        unprotected=world.unprotected.read(),
         tables=tables(world),
         seconds=time.time() - screen.began,
     )
@@ -165,14 +188,16 @@ def summary(report: Report, screen: Screen, folder: Path) -> None:
     """Show the report's table, and where the rest of it is."""
     screen.title("Report")
     shown: Any = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in ("", "back to", "outcome", *(name for _, name in PARTS), "requests", "failed"):
+    times = [name for _, name in PARTS]
+    for head in ("", "back to", "outcome", *times, "requests", "failed", "harm", "with", "without"):
         shown.add_column(head, style="cyan" if head else None)
     for scene in report.scenes:
         took = scene.seconds()
-        times = (f"{took[key]:.2f}s" if took[key] is not None else "-" for key, _ in PARTS)
+        parts = (f"{took[key]:.2f}s" if took[key] is not None else "-" for key, _ in PARTS)
         outcome = str(scene.status.get("outcome", "none"))
         counts = (str(scene.tally.requests), str(scene.tally.failed))
-        shown.add_row(f"Scene {scene.number}", f"v{scene.to_version}", outcome, *times, *counts)
+        harm = (scene.harm.what, f"{scene.harm.protected:,}", f"{scene.harm.unprotected:,}")
+        shown.add_row(f"Scene {scene.number}", f"v{scene.to_version}", outcome, *parts, *counts, *harm)
     screen.console.print(shown)
     word = "[green]everything went as told[/]" if report.ok else "[bold red]NOT everything went as told[/]"
     screen.console.print(f"\n{word} in {report.seconds:.0f} s; the report is {folder / 'report.md'}")

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from demo import plot
+from demo import plot, words
 from demo.traffic import Tally
 from demo.world import NAMESPACE
 
@@ -24,6 +24,9 @@ PARTS = (
     ("available_to_outcome", "validated"),
     ("damage_to_available", "in all"),
 )
+HARM = """Harm is counted from the damage to the end of the scene, for the same requests: to the server with lastgood,
+and to the same server with the same commits and nothing that brings it back. An answer is one image. A good version
+names some wrong, too: see the versions below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class Report:
     trained: list[Trained]
     scenes: list[Scene]
     outcomes: list[Outcome]
+    unprotected: list[Outcome]
     tables: str
     seconds: float
 
@@ -47,7 +51,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
         (folder / "report.md").write_text(self.as_markdown())
-        plot.draw(self.outcomes, self.scenes, folder / "accuracy.png")
+        plot.draw(self.outcomes, self.unprotected, self.scenes, folder / "accuracy.png")
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts for a program."""
@@ -64,17 +68,20 @@ class Report:
 
     def as_markdown(self) -> str:
         """Return the report for a person."""
+        told = [*(describe(scene) for scene in self.scenes), *(record(scene) for scene in self.scenes)]
         parts = [
             "# Three rollbacks of a served model",
             self._summary(),
-            "![Accuracy and failed requests over time](accuracy.png)",
+            "![Accuracy and harm over time, with lastgood and without](accuracy.png)",
             self._overview(),
-            *(describe(scene) for scene in self.scenes),
-            *(record(scene) for scene in self.scenes),
+            HARM,
+            *told,
             "## The versions",
             self._versions(),
             "## What kubectl shows at the end",
             f"```\n{self.tables.strip()}\n```",
+            "## Words in this report",
+            legend("\n".join((*told, self.tables))),
         ]
         return "\n\n".join(parts) + "\n"
 
@@ -87,7 +94,8 @@ class Report:
         )
 
     def _overview(self) -> str:
-        head = ["scene", "from → to", "outcome", *(name for _, name in PARTS), "requests", "failed"]
+        times = [name for _, name in PARTS]
+        head = ["scene", "from → to", "outcome", *times, "requests", "failed", "harm", "with lastgood", "without"]
         return table(head, [row(scene) for scene in self.scenes])
 
     def _versions(self) -> str:
@@ -114,6 +122,9 @@ def row(scene: Scene) -> list[str]:
         *(f"{took[key]:.2f} s" if took[key] is not None else "-" for key, _ in PARTS),
         str(scene.tally.requests),
         str(scene.tally.failed),
+        f"{scene.harm.what} in {scene.harm.seconds:.0f} s",
+        f"{scene.harm.protected:,}",
+        f"{scene.harm.unprotected:,}",
     ]
 
 
@@ -131,6 +142,11 @@ def record(scene: Scene) -> str:
     described = scene.world.cluster.kubectl("describe", "modelrollback", name, "-n", NAMESPACE, check=False)
     summary = f"<summary>What <code>kubectl describe modelrollback</code> tells of scene {scene.number}</summary>"
     return f"<details>{summary}\n\n```\n{described.stdout.strip()}\n```\n\n</details>"
+
+
+def legend(text: str) -> str:
+    """Return the meaning of every word of lastgood in a text."""
+    return table(["word", "means"], [[f"`{word}`", meaning] for word, meaning in words.used(text).items()])
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from demo import unprotected
+from demo.harm import answers_by
 from demo.story import Scene, passed_over
+from demo.words import explain
 from demo.world import DEPLOYMENT, MODEL, snapshot
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ def bring_up(world: World, tell: Callable[[str], None]) -> None:
     """Deploy the honest versions one after another, and let each become known good."""
     for version in HONEST:
         world.desire(version)
-        world.until(f"v{version} serves", lambda: world.serves(version), seconds=120)  # noqa: B023  called at once
+        world.until(f"v{version} serves", lambda: world.both_serve(version), seconds=120)  # noqa: B023  called at once
         tell(f"v{version} is verified and serves")
         if version == HONEST[0]:
             world.start_traffic()
@@ -47,15 +50,18 @@ def poisoned(world: World, tell: Callable[[Moment], None]) -> Scene:
         to_version="2",
         outcome="Succeeded",
     )
-    scene.say("desired", "Git names digits-v3; its files are what its digest says, so it is deployed")
+    scene.say("desired", "Git names digits-v3, for both servers; its files are what its digest says, so it is deployed")
     world.desire("3")
     world.until("v3 answers a request", lambda: answered(world, "3", since=scene.started))
     scene.damage = first_answer(world, "3", since=scene.started)
     scene.say("v3 serves", "right about six images in ten, where v2 was right about 97 in 100", at=scene.damage)
     verified = world.condition("modelsnapshots", snapshot("3"), "Verified")
     scene.expect("v3 passes its hash check", true=verified.get("status") == "True")
-    settle(scene, alert="TriggerFired")
-    return end_without_failures(scene)
+    come_back(scene)
+    stay(scene, alert="TriggerFired")
+    end_without_failures(scene)
+    begin_the_next_at(world, "2")
+    return scene
 
 
 def tampered(world: World, tell: Callable[[Moment], None]) -> Scene:
@@ -72,11 +78,32 @@ def tampered(world: World, tell: Callable[[Moment], None]) -> Scene:
     world.tamper("2")
     scene.damage = time.time()
     scene.say("tampered", "64 bytes of v2's weights change on the volume; the next pod would load them")
-    settle(scene, alert="DigestMismatch")
+    come_back(scene)
+    renew(scene)
+    stay(scene, alert="DigestMismatch")
     verified = world.condition("modelsnapshots", snapshot("2"), "Verified")
     scene.expect("v2 is refused: DigestMismatch", true=verified.get("reason") == "DigestMismatch")
     ask_for_the_tampered_one(scene)
-    return scene.end(extra_records=1)
+    scene.end(extra_records=1)
+    begin_the_next_at(world, "1")
+    return scene
+
+
+def renew(scene: Scene) -> None:
+    """Replace the pods of both servers one after another, as when a node is drained: they load what is there now."""
+    world = scene.world
+    scene.say("drained", "a node is drained, as every week: the pods of both servers start anew, one after another")
+    servers = (DEPLOYMENT, unprotected.NAME)
+    for together in zip(*(sorted(world.pods(name)) for name in servers), strict=True):
+        world.remove_pods(together)
+        world.until("new pods are ready", lambda: all(world.all_new(name, together) for name in servers))  # noqa: B023  called at once
+    scene.say("loaded", "with lastgood, v1; without, v2 as it is on the volume now")
+
+
+def begin_the_next_at(world: World, version: str) -> None:
+    """Put the server without lastgood to where the next scene begins; this is not counted."""
+    world.put(version)
+    world.until(f"both serve v{version}", lambda: world.both_serve(version), seconds=120)
 
 
 def ask_for_the_tampered_one(scene: Scene) -> None:
@@ -84,7 +111,9 @@ def ask_for_the_tampered_one(scene: Scene) -> None:
     before = len(scene.new_records())
     scene.world.annotate(f"modeldeployment/{MODEL}", ROLLBACK, f"to={snapshot('2')}: it was the best")
     scene.world.until("the request for v2 is answered", lambda: refusal(scene, before))
-    scene.say("refused", f"a person asks for v2 all the same: {refusal(scene, before)}")
+    scene.say("asked", "a person asks for v2 all the same, by name: it was the best")
+    told = "v2's bytes are not what its digest says, so nothing is switched, and v1 goes on serving"
+    scene.say("refused", f"the record ends as {refusal(scene, before)}: {told}")
     # The record ends a moment before the ModelDeployment lets go of it.
     scene.world.until("v1 goes on serving", lambda: scene.world.serves("1"))
     scene.expect("the refusal says DigestMismatch", true="DigestMismatch" in refusal(scene, before))
@@ -110,6 +139,7 @@ def emergency(world: World, tell: Callable[[Moment], None]) -> Scene:
         from_version="1",
         to_version="0",
         outcome="Unvalidated",
+        measure=answers_by("1"),
     )
     world.metrics_down(down=True)
     world.until("the trigger says Inconclusive", lambda: world.trigger().get("verdict") == "Inconclusive")
@@ -119,7 +149,8 @@ def emergency(world: World, tell: Callable[[Moment], None]) -> Scene:
     world.annotate(f"deployment/{DEPLOYMENT}", EMERGENCY, INCIDENT)
     typed = f'kubectl annotate --overwrite deployment/{DEPLOYMENT} {EMERGENCY}="{INCIDENT}"'
     scene.say("annotated", typed, at=scene.damage)
-    settle(scene, alert="Unvalidated")
+    come_back(scene)
+    stay(scene, alert="Unvalidated")
     quarantined = world.condition("modelsnapshots", snapshot("1"), "Quarantined")
     spec = scene.record["spec"]
     scene.say("quarantined", f"v1, in this namespace; incident {spec.get('incident')}")
@@ -128,15 +159,21 @@ def emergency(world: World, tell: Callable[[Moment], None]) -> Scene:
     return end_without_failures(scene)
 
 
-def settle(scene: Scene, *, alert: str) -> None:
-    """Follow the rollback, wait for the target, look for the alert, and apply Git again."""
+def come_back(scene: Scene) -> None:
+    """Follow the rollback, and wait for the target."""
     scene.follow_rollback()
     world, version = scene.world, scene.to_version
     world.until(f"v{version} serves", lambda: world.serves(version))
     left = time.time()
     world.until(f"every answer is v{version}'s", lambda: only_answers(world, version, since=left))
+
+
+def stay(scene: Scene, *, alert: str) -> None:
+    """Look for the alert, and apply Git again."""
     alerts = scene.new_alerts()
     scene.say("alerts", f"Warning Events: {', '.join(sorted(alerts)) or 'none'}")
+    if "EvidenceFailed" in alerts:
+        scene.say("", f"EvidenceFailed: {explain('EvidenceFailed')}")
     scene.expect(f"an alert says {alert}", true=alert in alerts)
     scene.reapply()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.text import Text
 from demo.traffic import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from demo.story import Moment, Scene
     from demo.traffic import Traffic
@@ -27,6 +27,9 @@ STYLES = {
     "tampered": BAD,
     "no metrics": BAD,
     "NOT AS TOLD": BAD,
+    "drained": STRONG,
+    "loaded": GOOD,
+    "asked": STRONG,
     "annotated": STRONG,
     "fired": "bold yellow",
     "switched": STRONG,
@@ -54,9 +57,35 @@ class Screen:
         """Open a part of the story."""
         self.console.print(f"\n[bold]{escape(text)}[/]")
 
+    def line(self, text: str) -> None:
+        """Tell something that has no time."""
+        self.console.print(f"  {escape(text)}")
+
     def step(self, text: str) -> None:
         """Tell of a step on the way there."""
         self.console.print(f"  [dim]{self._clock():>6}[/]  {escape(text)}")
+
+    @contextmanager
+    def working(self, what: str, done: str) -> Iterator[Callable[[str], None]]:
+        """Show what goes on in one line: it is overwritten on a terminal, and written once, at the end, elsewhere.
+
+        Gives what takes a sentence now and then. Where the work fails, the last sentence stays.
+        """
+        began, last = time.time(), what
+        status = self.console.status(escape(what))
+
+        def say(sentence: str) -> None:
+            nonlocal last
+            last = sentence
+            status.update(f"{escape(what)} [dim]{time.time() - began:.0f} s  {escape(sentence)}[/]")
+
+        with status if self.console.is_terminal else nullcontext():
+            try:
+                yield say
+            except BaseException:
+                self.console.print(f"  {escape(what)}: [{BAD}]it stopped at:[/] {escape(last)}")
+                raise
+        self.console.print(f"  {escape(done)} [dim]({time.time() - began:.0f} s)[/]")
 
     def scene(self, number: int, story: str) -> None:
         """Open a scene; its moments are timed from here."""
@@ -75,19 +104,25 @@ class Screen:
         style = GOOD if not scene.problems else BAD
         word = "as told" if not scene.problems else "NOT as told: " + "; ".join(scene.problems)
         self.console.print(
-            f"  [{style}]=> {escape(word)}[/]: {tally.requests} requests, {tally.failed} failed", style=None
+            f"  [{style}]=> {escape(word)}[/]: {tally.requests} requests, {tally.failed} failed; "
+            f"[{STRONG}]{escape(scene.harm.sentence())}[/]"
         )
 
     @contextmanager
-    def watching(self, traffic: Traffic) -> Iterator[None]:
-        """Keep a line at the bottom that shows what the client sees; only a terminal has a bottom."""
+    def watching(self, protected: Traffic, unprotected: Traffic) -> Iterator[None]:
+        """Keep two lines at the bottom that show what the client sees; only a terminal has a bottom."""
         if not self.console.is_terminal:
             yield
             return
         with Live(
             console=self.console,
             refresh_per_second=4,
-            get_renderable=lambda: glance(traffic, time.time()),
+            get_renderable=lambda: Text("\n").join(
+                (
+                    glance("with lastgood", protected, time.time()),
+                    glance("without", unprotected, time.time()),
+                )
+            ),
             transient=True,
         ):
             yield
@@ -96,14 +131,14 @@ class Screen:
         return f"{time.time() - self.began:.1f}s"
 
 
-def glance(traffic: Traffic, now: float) -> Text:
-    """Return the client's view of the last two seconds in one line."""
+def glance(side: str, traffic: Traffic, now: float) -> Text:
+    """Return the client's view of one side in the last two seconds, in one line."""
     outcomes = traffic.read()
     recent = Tally.of([outcome for outcome in outcomes if outcome.at > now - GLANCE])
     failed = sum(not outcome.ok for outcome in outcomes)
     accuracy = recent.accuracy
     return Text.assemble(
-        ("  client now  ", QUIET),
+        (f"  {side:<13}  ", QUIET),
         ("v" + "+v".join(recent.versions) if recent.versions else "no answer", STRONG),
         ("   accuracy ", QUIET),
         bar(accuracy),

@@ -26,7 +26,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from demo.model import Classifier
 
@@ -133,12 +133,22 @@ class Service:
         return self.bound()
 
 
+class Answering(Protocol):
+    """What answers requests: a service, or whoever stands for several of them."""
+
+    def get(self, path: str) -> Answer:
+        """Answer a GET."""
+
+    def post(self, path: str, body: dict[str, Any]) -> Answer:
+        """Answer a POST."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """HTTP/1.0 on purpose: a connection for each request, so that two pods share the traffic."""
 
     timeout = 2.0  # seconds without a byte: a caller that vanished must not keep a pod from stopping
 
-    def __init__(self, service: Service, *args: Any) -> None:  # noqa: ANN401  what the base class hands on
+    def __init__(self, service: Answering, *args: Any) -> None:  # noqa: ANN401  what the base class hands on
         self.service = service
         super().__init__(*args)
 

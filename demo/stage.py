@@ -44,7 +44,9 @@ def digest(folder: Folder, version: str) -> str:
 
 def connect(cluster: Cluster, folder: Folder) -> World:
     """Return the world as anybody with this kubeconfig sees it."""
-    return World(cluster=cluster, folder=folder, traffic=Traffic(path=folder.traffic / "requests.jsonl"))
+    logs = (Traffic(path=folder.traffic / name) for name in ("requests.jsonl", "unprotected.jsonl"))
+    protected, unprotected = logs
+    return World(cluster=cluster, folder=folder, traffic=protected, unprotected=unprotected)
 
 
 def begin(

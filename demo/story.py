@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from demo.harm import WRONG, Harm, Measure
 from demo.traffic import Tally
+from demo.words import explain
 from demo.world import LOOK, snapshot
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Scene:
     from_version: str
     to_version: str
     outcome: str
+    measure: Measure = WRONG
     started: float = field(default_factory=time.time)
     ended: float = 0.0
     damage: float = 0.0  # when something began to be wrong, or a person said so
@@ -52,6 +55,7 @@ class Scene:
     known: set[str] = field(default_factory=set)
     known_alerts: set[str] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
+    harm: Harm = field(default_factory=Harm)
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -133,7 +137,8 @@ class Scene:
     def verdict(self) -> str:
         """Return the outcome with the checks behind it."""
         checks = [f"{each['name']} {each['verdict']}" for each in self.status.get("checks") or []]
-        return f"{self.status.get('outcome')} ({', '.join(checks) or 'no checks'})"
+        outcome = str(self.status.get("outcome"))
+        return f"{outcome} ({', '.join(checks) or 'no checks'}): {explain(outcome)}"
 
     def reapply(self) -> None:
         """Apply the unchanged manifests both ways: what serves must go on serving."""
@@ -153,7 +158,20 @@ class Scene:
         number = len(self.new_records())
         self.expect(f"{1 + extra_records} record(s), not {number}", true=number == 1 + extra_records)
         self.expect("the client sent requests", true=self.tally.requests > 0)
+        self.harm = self._harm()
+        self.expect("without lastgood there is more harm", true=self.harm.protected < self.harm.unprotected)
         return self
+
+    def _harm(self) -> Harm:
+        """Count from the damage to the end, on both sides."""
+        sides = (self.world.traffic, self.world.unprotected)
+        protected, unprotected = (self.measure.count(side.between(self.damage, self.ended)) for side in sides)
+        return Harm(
+            what=self.measure.what,
+            seconds=self.ended - self.damage,
+            protected=protected,
+            unprotected=unprotected,
+        )
 
     def seconds(self) -> dict[str, float | None]:
         """Return how long each part took: noticed, switched, available, and all of it."""
@@ -180,6 +198,7 @@ class Scene:
             "requests": self.tally.requests,
             "failed_requests": self.tally.failed,
             "errors": list(self.tally.errors),
+            "harm": asdict(self.harm),
             "problems": self.problems,
             "moments": [{"at": each.at, "what": each.what, "detail": each.detail} for each in self.moments],
         }

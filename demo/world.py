@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kubernetes import client, config
 
+from demo import unprotected
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from demo.traffic import Traffic
     from tests.cluster import Cluster
@@ -78,6 +80,7 @@ class World:
     cluster: Cluster
     folder: Folder
     traffic: Traffic
+    unprotected: Traffic
     operator_alive: Callable[[], bool] = lambda: True
     operator_log: Callable[[], str] = lambda: ""
     start_traffic: Callable[[], None] = lambda: None
@@ -105,12 +108,22 @@ class World:
         self.cluster.kubectl("apply", *how, "-f", str(self.folder.git))
 
     def desire(self, version: str) -> None:
-        """Name another snapshot in Git, and apply."""
+        """Name another version in Git, for both servers, and apply."""
         manifest = self.folder.git / "model.yaml"
         lines = manifest.read_text().splitlines(keepends=True)
         renamed = [f"  snapshot: {snapshot(version)}\n" if "  snapshot: " in line else line for line in lines]
         manifest.write_text("".join(renamed))
+        self.put(version)
+
+    def put(self, version: str) -> None:
+        """Put the server without lastgood to a version, as its team does in Git, and apply."""
+        text = unprotected.manifest((self.folder.git / "server.yaml").read_text(), f"/models/{MODEL}/{version}")
+        (self.folder.git / unprotected.FILE).write_text(text)
         self.apply()
+
+    def remove_pods(self, names: Iterable[str]) -> None:
+        """Remove pods, which end in their own time; their Deployments make others."""
+        self.cluster.kubectl("delete", "pods", *names, "-n", NAMESPACE, "--wait=false")
 
     def annotate(self, what: str, annotation: str, text: str) -> None:
         """Annotate an object of the model's namespace as a person would."""
@@ -157,10 +170,26 @@ class World:
         conditions = (self.get(plural, name).get("status") or {}).get("conditions") or []
         return next((dict(each) for each in conditions if each["type"] == kind), {})
 
-    def served(self) -> str:
-        """Return the path that the live workload's pods are given, once all of them have it; else nothing."""
-        workload: Any = self.apps.read_namespaced_deployment(DEPLOYMENT, NAMESPACE)
+    def served(self, name: str = DEPLOYMENT) -> str:
+        """Return the path that a workload's pods are given, once all of them have it; else nothing."""
+        workload: Any = self.apps.read_namespaced_deployment(name, NAMESPACE)
         return bound_path(workload) if rolled_out(workload) else ""
+
+    def pods(self, name: str) -> dict[str, str]:
+        """Return the path that each ready pod of a workload was given, by the pod's name."""
+        listed: Any = self.core.list_namespaced_pod(NAMESPACE, label_selector=f"app={name}")
+        ready = (pod for pod in listed.items if is_ready(pod))
+        return {str(pod.metadata.name): path_of(pod.spec) for pod in ready}
+
+    def all_new(self, name: str, removed: Iterable[str]) -> bool:
+        """Tell whether a workload has all of its pods again, without these."""
+        workload: Any = self.apps.read_namespaced_deployment(name, NAMESPACE)
+        return len(self.pods(name).keys() - set(removed)) == int(workload.spec.replicas)
+
+    def both_serve(self, version: str) -> bool:
+        """Tell whether both servers have this version in every pod."""
+        unguarded = self.served(unprotected.NAME)
+        return self.serves(version) and unguarded.endswith(f"/{MODEL}/{version}")
 
     def keeps(self, version: str) -> bool:
         """Tell whether this version is what status names and new pods would load, however the pods are just now."""
@@ -218,7 +247,19 @@ def snapshot(version: str) -> str:
 
 def bound_path(workload: Any) -> str:  # noqa: ANN401  the kubernetes package returns a union of everything
     """Return the path in the workload's template, empty if it has none."""
-    environment = workload.spec.template.spec.containers[0].env or []
+    return path_of(workload.spec.template.spec)
+
+
+def is_ready(pod: Any) -> bool:  # noqa: ANN401  the same
+    """Tell whether a pod answers."""
+    conditions = pod.status.conditions or []
+    ready = any(each.type == "Ready" and each.status == "True" for each in conditions)
+    return ready and pod.metadata.deletion_timestamp is None
+
+
+def path_of(pod: Any) -> str:  # noqa: ANN401  the same
+    """Return the path that the spec of a pod has, empty if it has none."""
+    environment = pod.containers[0].env or []
     return next((str(variable.value) for variable in environment if variable.name == "MODEL_PATH"), "")
 
 

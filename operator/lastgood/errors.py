@@ -17,5 +17,9 @@ class InvalidSpecError(TerminalError):
     """A field says something that cannot be acted on; the message begins with the field's path."""
 
 
+class RefusedError(LastgoodError):
+    """A fault of ours: a decision asks for a switch that the rules of eligibility do not allow; nothing is written."""
+
+
 class BrokenError(LastgoodError):
     """A part that must run for ever has ended; the process ends too, and is started again."""

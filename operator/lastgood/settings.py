@@ -24,6 +24,8 @@ NAMES: Final[dict[str, str]] = {
     "liveness": "LASTGOOD_LIVENESS",
     "metrics": "LASTGOOD_METRICS",
     "allow_loopback": "LASTGOOD_ALLOW_LOOPBACK",
+    "trigger_hosts": "LASTGOOD_TRIGGER_HOSTS",
+    "cluster_domain": "LASTGOOD_CLUSTER_DOMAIN",
     "lease_seconds": "LASTGOOD_LEASE_SECONDS",
     "verify_rate": "LASTGOOD_VERIFY_BYTES_PER_SECOND",
     "scratch": "LASTGOOD_SCRATCH",
@@ -36,6 +38,7 @@ NAMES: Final[dict[str, str]] = {
 }
 
 ALL_NAMESPACES: Final = "*"
+DOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?){0,15}")
 LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|s|m|h))+")
 CLAIM: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,53}[a-z0-9])?")
@@ -70,6 +73,8 @@ class Settings:
     liveness: tuple[str, int] | None = ("0.0.0.0", 8080)  # noqa: S104  # the kubelet asks from outside the pod
     metrics: tuple[str, int] | None = None  # where /metrics is served; None: nowhere
     allow_loopback: bool = False
+    trigger_hosts: tuple[str, ...] = ()  # what triggers may ask beside Services of their own namespace
+    cluster_domain: str = "cluster.local"
     lease_seconds: float = 6.0
     verify_rate: int = 256 * 2**20  # bytes a second for routine verification; 0 for no limit
     capture_claim: str = ""  # in each namespace, what captures of claims are written to; empty: they are not possible
@@ -97,23 +102,40 @@ def from_environment(
     Raises:
         SettingsError: a value cannot be used.
     """
+    return complete(parsed(environment, flags=flags), default_namespace=default_namespace)
+
+
+def parsed(
+    environment: Mapping[str, str] = os.environ, *, flags: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
+    """Return what was chosen, by the name of its field: no cluster is needed to know what is wrong with it.
+
+    Raises:
+        SettingsError: a value cannot be used, or what was chosen does not go together.
+    """
     given = {name: flag for name, flag in (flags or {}).items() if flag is not None}
     texts = {name: given.get(name, environment.get(variable)) for name, variable in NAMES.items()}
-    chosen = {
-        name: _parsed(NAMES[name], PARSERS[name], text)
-        for name, text in texts.items()
-        if text is not None and (text.strip() or name in MAY_BE_EMPTY)
-    }
-    chosen.setdefault("operator_namespace", default_namespace)
-    chosen.setdefault("namespaces", (chosen["operator_namespace"],))
-    chosen.setdefault("identity", f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
-    return _sound(Settings(**chosen))
+    return _sound(
+        {
+            name: _parsed(NAMES[name], PARSERS[name], text)
+            for name, text in texts.items()
+            if text is not None and (text.strip() or name in MAY_BE_EMPTY)
+        }
+    )
 
 
-def _sound(settings: Settings) -> Settings:
-    if settings.retain_apply and not (settings.retain_last or settings.retain_bytes):
+def complete(chosen: Mapping[str, Any], *, default_namespace: str = "default") -> Settings:
+    """Return the settings, with what was not chosen; the namespace is the one of the connection."""
+    namespace = chosen.get("operator_namespace", default_namespace)
+    identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    defaults = {"operator_namespace": namespace, "namespaces": (namespace,), "identity": identity}
+    return Settings(**{**defaults, **chosen})
+
+
+def _sound(chosen: dict[str, Any]) -> dict[str, Any]:
+    if chosen.get("retain_apply") and not (chosen.get("retain_last") or chosen.get("retain_bytes")):
         raise SettingsError(f"{NAMES['retain_apply']}: deletes what is beyond a limit, and there is none: set one too")
-    return settings
+    return chosen
 
 
 def _parsed(variable: str, parse: Callable[[str], T], text: str) -> T:
@@ -172,6 +194,17 @@ def _scanners(text: str) -> dict[str, str]:
     if not all(LABEL.fullmatch(name) and SCANNER_IMAGE.fullmatch(image) for name, image in found.items()):
         raise ValueError("must be NAME=IMAGE, the name of a-z, 0-9 and '-', and commas between several")
     return found
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    """Return what the administrator lists; signals/hosts.py knows what an entry may be, and cli/run.py asks it."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _domain(text: str) -> str:
+    if not DOMAIN.fullmatch(text):
+        raise ValueError("must be the DNS domain of the cluster, such as cluster.local")
+    return text
 
 
 def _pull_policy(text: str) -> str:
@@ -241,6 +274,8 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "liveness": _address,
     "metrics": _address,
     "allow_loopback": _bool,
+    "trigger_hosts": _hosts,
+    "cluster_domain": _domain,
     "lease_seconds": _lease_seconds,
     "verify_rate": _bytes,
     "scratch": _directory,

@@ -52,3 +52,17 @@ def _add(files: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), mode
     files.addfile(member, io.BytesIO(content))
+
+
+def rename(source: Path, tag: str, target: Path) -> None:
+    """Write the same image under another name."""
+    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            if member.name == "repositories":  # the names again, as Docker had them before manifest.json
+                continue
+            content = old.extractfile(member)
+            if member.name == "manifest.json" and content is not None:
+                manifest = [{**image, "RepoTags": [tag]} for image in json.load(content)]
+                _add(new, member.name, json.dumps(manifest).encode(), 0o644)
+            else:
+                new.addfile(member, content)

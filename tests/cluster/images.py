@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 SUITE = "bookworm"
 PYTHON = "3.11"  # of that suite: wheels are fetched for it
 PACKAGES = ("python3", "python3-venv", "python-is-python3", "ca-certificates")
+CLEAN = ("make", "python3")
 DPKG = ("path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*", "path-exclude=/usr/share/doc/*")
 REPOSITORY = "localhost/lastgood-base"
 WHEELS = "/wheels"  # where a build finds the wheels: give it `wheel_arguments(folder)`
@@ -83,6 +83,19 @@ def base_image(progress: Callable[[str], None] = to_stderr) -> Image:
     return Image(tag=tag, archive=target)
 
 
+def clean_root(progress: Callable[[str], None] = to_stderr) -> Path:
+    """Return a tar archive of what every Debian has, with `make` and Python and nothing else."""
+    target = _images() / f"clean-{_hash(SUITE, CLEAN)}.tar"
+    with _made_once(target, progress) as partial:
+        if partial:
+            packages.require(packages.IMAGES, progress)
+            label = "making a clean Debian (only the first time, about a minute)"
+            retries = '--aptopt=Acquire::Retries "5"'
+            argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(CLEAN)}", retries, "--format=tar"]
+            programs.run([*argv, SUITE, str(partial)], label, progress)
+    return target
+
+
 def pause_image(progress: Callable[[str], None] = to_stderr) -> Image:
     """Return the image that holds the namespaces of pods. A node of ours has it already."""
     program = programs.programs(progress) / "pause"
@@ -131,27 +144,18 @@ def build(  # as many as a build has inputs
     return target
 
 
-def wheelhouse(
-    requirements: Path,
-    *more: str,
-    progress: Callable[[str], None] = to_stderr,
-) -> Path:
-    """Return a folder with the wheels of a requirements file with hashes, for the Python of the base image.
+def wheelhouse(requirements: Path, progress: Callable[[str], None] = to_stderr) -> Path:
+    """Return a folder with the wheels of a requirements file, for the Python of the base image.
 
     Args:
         requirements: the file; pip refuses it if a hash is missing.
-        more: requirements without hashes, such as the build back end of the project itself.
         progress: gets a sentence now and then.
     """
-    target = cache() / "wheels" / _hash(requirements.read_bytes(), more, PYTHON)
+    target = cache() / "wheels" / _hash(requirements.read_bytes(), PYTHON)
     with _made_once(target, progress) as partial:
         if partial:
-            download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(partial)]
-            download += ["--only-binary=:all:", f"--python-version={PYTHON}"]
-            label = f"fetching the wheels of {requirements.name}"
-            programs.run([*download, "--require-hashes", "--requirement", str(requirements)], label, progress)
-            if more:
-                programs.run([*download, *more], "fetching more wheels", progress)
+            argv = programs.pip("download", requirements, f"--python-version={PYTHON}", "--dest", str(partial))
+            programs.run(argv, f"fetching the wheels of {requirements.name}", progress)
     return target
 
 

@@ -19,7 +19,7 @@ from tests.cluster import build, credentials, node
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import clusters, locked, made
-from tests.cluster.process import Process, clean_environment, python_path, tail
+from tests.cluster.process import Process, clean_environment, python_path, tail, wait_stopped
 from tests.cluster.spec import STARTER, STATE, SUPERVISOR, Spec, read_json, read_process, write_process
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class LocalCluster(Cluster):
     def pause(self, component: str) -> None:
         """Stop a component with SIGSTOP."""
         self._signal(component, signal.SIGSTOP)
+        if self.profile != "node":  # there, processes have other ids
+            wait_stopped(self._pid(component))
 
     def resume(self, component: str) -> None:
         """Let a component go on with SIGCONT."""
@@ -71,10 +73,14 @@ class LocalCluster(Cluster):
         """Prefix a command so that it runs in the node's network."""
         return [*node.enter(self.directory, "--net"), *argv] if self.profile == "node" else list(argv)
 
-    def _signal(self, component: str, number: signal.Signals) -> None:
+    def _pid(self, component: str) -> int:
         pid = read_json(self.directory / STATE)["pids"].get(component)
         if component not in PAUSABLE or pid is None:
             raise ClusterError(f"there is no {component!r} to pause; there are {', '.join(PAUSABLE)}")
+        return int(pid)
+
+    def _signal(self, component: str, number: signal.Signals) -> None:
+        pid = self._pid(component)
         if self.profile == "node":
             node.send(self.directory, pid, number)
         else:

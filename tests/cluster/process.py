@@ -118,3 +118,24 @@ def tail(path: Path, lines: int = 15) -> str:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
         return ""
+
+
+def wait_stopped(pid: int, *, seconds: float = 10.0) -> None:
+    """Wait until every thread of a process has stopped: a signal is sent before it is obeyed.
+
+    Raises:
+        TimeoutError: it runs still.
+    """
+    end = time.monotonic() + seconds
+    while any(_state(task) not in "TtZX" for task in Path(f"/proc/{pid}/task").iterdir()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"process {pid} does not stop")
+        time.sleep(0.005)
+
+
+def _state(task: Path) -> str:
+    """Return the letter of a thread's state; one that has just ended is dead."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"

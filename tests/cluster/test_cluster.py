@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster import Cluster, ClusterError, local, running
 from tests.cluster.paths import ROOT, clusters
+from tests.cluster.process import wait_stopped
 from tests.cluster.spec import SUPERVISOR, read_process
 from tests.cluster.traces import Traces
 
@@ -216,3 +217,14 @@ def test_an_unknown_way_is_refused_with_the_known_ones(monkeypatch: pytest.Monke
     monkeypatch.setenv("LASTGOOD_CLUSTER", "minikube")
     with pytest.raises(ClusterError, match="local, kind, current"), running():
         pass
+
+
+def test_paused_is_stopped_and_not_only_told_to_stop() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            with pytest.raises(TimeoutError, match="does not stop"):
+                wait_stopped(process.pid, seconds=0.1)
+            process.send_signal(signal.SIGSTOP)
+            wait_stopped(process.pid)
+        finally:
+            process.kill()

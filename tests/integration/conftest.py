@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster
+from tests.integration.audited import History, events
 from tests.integration.world import World
 
 
@@ -15,6 +16,17 @@ def api(control_plane: Cluster) -> Cluster:
     control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "crds/")
     control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
     return control_plane
+
+
+@pytest.fixture(autouse=True)
+def audited(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test on an API server: what was written to it holds to the invariants; see audited.py."""
+    cluster = request.getfixturevalue("control_plane") if "control_plane" in request.fixturenames else None
+    log = cluster.audit_log if cluster else None
+    began = log.stat().st_size if log and log.exists() else 0
+    yield
+    if log:
+        assert History().read(events(log, began)) == []
 
 
 @pytest.fixture

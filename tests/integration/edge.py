@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lastgood.kube.client import Client
-from lastgood.kube.connection import Connection
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.connection import Connection
 from tests.cluster import Cluster
 
 Body = dict[str, Any]

@@ -7,9 +7,9 @@ import os
 import sys
 
 from lastgood.controller.runtime import Parts, Runtime
+from lastgood.kube.api.client import CONFIGMAPS
+from lastgood.kube.api.connection import Connection
 from lastgood.kube.cache import Key
-from lastgood.kube.client import CONFIGMAPS
-from lastgood.kube.connection import Connection
 from lastgood.settings import from_environment
 
 NOTE = "note"  # a pass of a ModelDeployment with this name writes its operator's identity into a ConfigMap

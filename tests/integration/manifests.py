@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.cluster import Cluster
 
 DIGEST = f"sha256:{'0' * 64}"
-RECORD = "0123456789abcdef0123456789abcdef"
+RECORD = "00007a-5f2c9a1b7e"
 Body = dict[str, Any]
 ENV = {"env": {"container": "server", "name": "MODEL_PATH"}, "value": "/models/$(path)"}
 

@@ -17,6 +17,7 @@ class Metrics:
         self.port = port
         self.asked: dict[str, int] = {}
         self.answers: dict[str, tuple[int, bytes, dict[str, str]]] = {}
+        self.turns: dict[str, tuple[tuple[int, bytes], ...]] = {}
         self.gate = threading.Event()
         """While it is not set, paths below /slow do not answer."""
 
@@ -31,6 +32,17 @@ class Metrics:
     def raw(self, body: bytes, path: str = "metrics.json", *, status: int = 200, **headers: str) -> None:
         """Answer with these bytes from now on."""
         self.answers[path] = (status, body, headers)
+        self.turns.pop(path, None)
+
+    def alternates(self, *answers: tuple[int, bytes], path: str = "metrics.json") -> None:
+        """Answer with these statuses and bytes in turn from now on."""
+        self.turns[path] = answers
+
+    def answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
+        """Return what is answered to the look that was counted last."""
+        if turns := self.turns.get(path):
+            return (*turns[self.asked[path] % len(turns)], {})
+        return self.answers.get(path, (404, b"", {}))
 
     def looked(self, times: int, path: str = "metrics.json", *, within: float = 40.0) -> None:
         """Wait until it was asked so many times more: what was said before has been heard."""
@@ -48,7 +60,7 @@ def metrics() -> Iterator[Metrics]:
             found.asked[path] = found.asked.get(path, 0) + 1
             if path.startswith("slow"):
                 found.gate.wait(timeout=30)
-            status, body, headers = found.answers.get(path, (404, b"", {}))
+            status, body, headers = found.answer(path)
             try:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():

@@ -3,7 +3,7 @@
 import sys
 
 from lastgood.cli.app import main
-from lastgood.controller import retainer
+from lastgood.controller.errands import retainer
 
 EVERY = 4.0
 

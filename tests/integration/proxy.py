@@ -13,7 +13,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from lastgood.kube.credentials import Credentials
+from lastgood.kube.api.credentials import Credentials
 
 CHUNK: Final = 64 * 1024
 LARGEST: Final = 16 * 1024 * 1024

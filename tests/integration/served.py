@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lastgood.kube.client import Client
-from lastgood.kube.problems import NotFoundError
-from lastgood.kube.resources import CONFIGMAPS, DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.problems import NotFoundError
+from lastgood.kube.api.resources import CONFIGMAPS, DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
 from tests.integration.world import World
 
 Body = dict[str, Any]
 NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespace")
 NAME, WORKLOAD = "digits", "digits-server"
+PODS = Resource(group="", version="v1", plural="pods", kind="Pod")
 PAUSE = 0.1
+LOG = 4000  # characters of the operator's log, from its end
 
 
 async def until(
@@ -86,10 +88,12 @@ class Served:
         return last.get("snapshot") == snapshot and bool(last.get("soakedAt")) and condition(status, "Ready") == "True"
 
     async def shown(self) -> str:
-        """Return all that there is, for whoever looks for the reason of a failure."""
-        found = await self.client.list(SNAPSHOTS, self.namespace)
-        parts = (await self.status(), await self.records(), await self.workload(), found[0])
-        return "\n".join(json.dumps(part, indent=1) for part in parts)
+        """Return all that there is, for whoever looks for the reason of a failure: what matters most comes last."""
+        found = [await self.client.list(kind, self.namespace) for kind in (SNAPSHOTS, PODS)]
+        parts = [await self.status(), await self.records(), *(items for items, _ in found), await self.workload()]
+        told = [json.dumps(without_managers(part)) for part in parts]
+        log = self.world.operator.logs / f"{self.namespace}.log"
+        return "\n".join([*told, log.read_text(errors="replace")[-LOG:] if log.exists() else "no log"])
 
     async def status(self) -> Body:
         """Return the status of the ModelDeployment."""
@@ -124,3 +128,10 @@ class Served:
 def condition(status: Body, type_: str) -> str:
     """Return what a condition says."""
     return next((str(item["status"]) for item in status.get("conditions", []) if item["type"] == type_), "")
+
+
+def without_managers(body: Any) -> Any:
+    """Return objects without who wrote which of their fields, which is most of the text and tells nothing here."""
+    if isinstance(body, dict):
+        return {name: without_managers(value) for name, value in body.items() if name != "managedFields"}
+    return [without_managers(item) for item in body] if isinstance(body, list) else body

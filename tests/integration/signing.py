@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lastgood.api.signature import Claims
+from lastgood.api.facts.signature import Claims
 from lastgood.verify import FileEntry, digest
 from lastgood.verify.signing import PrivateKey, generate_key, sign
 from tests.integration.world import World, eventually
@@ -45,10 +45,10 @@ def current(world: World, version: int | str) -> str | None:
     return file.read_text() if file.exists() else None
 
 
-def claims(version: int | str, *, data_cutoff: str = "", model: str = "digits") -> Claims:
+def claims(version: int | str, *, data_cutoff: str = "", model: str = "digits", image: str = "") -> Claims:
     """Return what a signer says of a version."""
     cutoff = date(data_cutoff) if data_cutoff else None
-    return Claims(model=model, version=str(version), data_cutoff=cutoff)
+    return Claims(model=model, version=str(version), data_cutoff=cutoff, image=image)
 
 
 def date(day: str) -> datetime:
@@ -87,6 +87,12 @@ def serve_signed(world: World, version: int | str, *signers: Signer, **spec: Any
     """Deploy a signed version, and wait until it serves and has soaked."""
     world.apply(*signed(world, version, *signers, **spec), world.workload(), world.deployment(f"digits-v{version}"))
     world.served(f"digits-v{version}")
+
+
+def going_anywhere(world: World) -> None:
+    """Let rollbacks go to what is verified and never served."""
+    anything = {"spec": {"rollback": {"knownGood": {"require": "Verified"}}}}
+    world.kubectl("patch", "modeldeployment", "digits", "--type=merge", "-p", json.dumps(anything))
 
 
 def says(world: World, version: int | str, type_: str, reason: str, *, within: float = 40.0) -> Body:

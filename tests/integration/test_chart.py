@@ -122,7 +122,10 @@ def test_all_namespaces_need_a_cluster_role(cluster: Cluster) -> None:
     bodies = render(cluster, "watch.all=true", "rbac.userRoles=false")
     assert environment(bodies)["LASTGOOD_NAMESPACES"] == "*"
     assert rights(of_kind(bodies, "ClusterRole")) == WATCH | TRUST
-    assert [role["metadata"]["name"] for role in of_kind(bodies, "Role")] == ["lastgood-operator"]
+    roles = {role["metadata"]["name"]: role for role in of_kind(bodies, "Role")}
+    assert set(roles) == {"lastgood-operator", "lastgood-remembered"}
+    assert {role["metadata"]["namespace"] for role in roles.values()} == {NAMESPACE}
+    assert rights([roles["lastgood-remembered"]]) == some("", ("configmaps",), "get", "patch")
 
 
 def test_responder_may_quarantine_and_annotate_but_not_write_workloads(cluster: Cluster) -> None:
@@ -153,6 +156,25 @@ def test_pod_passes_the_restricted_standard(cluster: Cluster, kind: str) -> None
     assert "Warning" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("values", "claim"),
+    [
+        pytest.param((), "", id="a cluster without a default StorageClass is enough"),
+        pytest.param(("store.kind=claim",), "lastgood-store", id="one is made where it is asked for"),
+        pytest.param(("store.claim.storageClassName=fast",), "lastgood-store", id="of a class that is named"),
+        pytest.param(("store.claim.existing=models",), "models", id="one that is named is mounted"),
+        pytest.param(("store.capture=true",), "lastgood-store", id="what is captured must stay"),
+    ],
+)
+def test_the_operator_waits_for_no_claim_that_nobody_asked_for(
+    cluster: Cluster, values: tuple[str, ...], claim: str
+) -> None:
+    bodies = render(cluster, *values)
+    volume = next(item for item in operator(bodies)["spec"]["volumes"] if item["name"] == "store")
+    assert volume.get("persistentVolumeClaim", {}).get("claimName", "") == claim
+    assert bool(of_kind(bodies, "PersistentVolumeClaim")) == (claim == "lastgood-store")
+
+
 def test_root_and_store_are_read_only(cluster: Cluster) -> None:
     (container,) = operator(render(cluster))["spec"]["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -169,6 +191,14 @@ def test_operator_may_write_to_the_store_only_where_it_may_capture(cluster: Clus
     }
     assert environment(bodies)["LASTGOOD_CAPTURE_CLAIM"] == "snapshots"
     assert "LASTGOOD_CAPTURE_CLAIM" not in environment(render(cluster))
+
+
+def test_hosts_of_triggers_are_given_with_commas_and_none_by_default(cluster: Cluster) -> None:
+    values = ("triggers.hosts[0]=prometheus.monitoring.svc:9090", "triggers.hosts[1]=10.0.0.0/8")
+    given = environment(render(cluster, *values, "clusterDomain=corp.internal"))
+    assert given["LASTGOOD_TRIGGER_HOSTS"] == "prometheus.monitoring.svc:9090,10.0.0.0/8"
+    assert given["LASTGOOD_CLUSTER_DOMAIN"] == "corp.internal"
+    assert "LASTGOOD_TRIGGER_HOSTS" not in environment(render(cluster))
 
 
 def test_scanners_are_given_by_name_and_image_and_none_by_default(cluster: Cluster) -> None:
@@ -299,6 +329,9 @@ def test_kustomize_base_is_accepted(cluster: Cluster, folder: str) -> None:
         ("store.claim.accessModes={}", "accessModes"),
         ("store.capture=yes", "capture"),
         ("store.captureClaim=No_Claim", "captureClaim"),
+        ("triggers.hosts[0]=http://a b", "hosts"),
+        ("triggers.host=a.example", "host"),
+        ("clusterDomain=Cluster", "clusterDomain"),
         ("scanners[0].name=acme", "image"),
         ("scanners[0].name=Acme,scanners[0].image=acme", "name"),
         ("scanners[0].name=acme,scanners[0].image=an image", "image"),

@@ -57,7 +57,9 @@ def cluster() -> Iterator[Cluster]:
 def upgraded(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A cluster where an older chart was installed and used, and then upgraded."""
     where = ["--namespace", NAMESPACE, "--create-namespace"]
-    cluster.helm("install", "lastgood", str(older_chart(tmp_path_factory.mktemp("chart"))), *where)
+    cluster.helm(
+        "install", "lastgood", str(older_chart(tmp_path_factory.mktemp("chart"))), *where, "--set=store.kind=claim"
+    )
     assert short_names(cluster) == []
     cluster.kubectl("wait", "--for=condition=Established", "crd", "modelsnapshots.lastgood.dev")
     cluster.kubectl("create", "-f", "-", stdin=yaml.safe_dump(SNAPSHOT))
@@ -69,6 +71,13 @@ def upgraded(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Clus
 
 def test_upgrade_changes_the_definitions(upgraded: Cluster) -> None:
     assert short_names(upgraded) == ["msnap"]
+
+
+def test_upgrade_keeps_a_store_that_an_earlier_release_made(upgraded: Cluster) -> None:
+    found = upgraded.kubectl("-n", NAMESPACE, "get", "deployment", "lastgood", "-o", "json").stdout
+    volumes = json.loads(found)["spec"]["template"]["spec"]["volumes"]
+    store = next(volume for volume in volumes if volume["name"] == "store")
+    assert store["persistentVolumeClaim"]["claimName"] == "lastgood-store"
 
 
 def test_upgrade_leaves_the_quarantine_alone(upgraded: Cluster) -> None:

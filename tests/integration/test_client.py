@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lastgood.errors import TransientError
-from lastgood.kube import client as module
-from lastgood.kube.client import CONFIGMAPS, DEPLOYMENTS, SNAPSHOTS, WORKLOADS, Body, Client
-from lastgood.kube.connection import Connection
-from lastgood.kube.problems import (
+from lastgood.kube.api import client as module
+from lastgood.kube.api.client import CONFIGMAPS, DEPLOYMENTS, SNAPSHOTS, WORKLOADS, Body, Client
+from lastgood.kube.api.connection import Connection
+from lastgood.kube.api.problems import (
     AlreadyExistsError,
     ConflictError,
     ExpiredError,
@@ -18,7 +18,7 @@ from lastgood.kube.problems import (
     NotFoundError,
     UnavailableError,
 )
-from lastgood.kube.resources import Resource
+from lastgood.kube.api.resources import Resource
 from tests.cluster import Cluster
 from tests.integration.edge import Edge, edge, model_deployment, model_snapshot
 

@@ -34,13 +34,14 @@ def test_a_rollback_can_be_read_from_kubectl_alone(world: World) -> None:
     assert {"NAME", "MODEL", "VERSION", "VERIFIED", "REASON", "QUARANTINED"} <= set(words(snapshots[0]))
     assert any("digits-vwrong" in row and "False" in row and "DigestMismatch" in row for row in snapshots)
     assert any("digits-v1" in row and "True" in row and "Verified" in row for row in snapshots)
-    assert {"SERVING", "DESIRED", "HEALTHY", "FALLBACK", "LAST"} <= set(words(deployments[0]))
+    assert {"SERVING", "DESIRED", "HEALTHY", "FALLBACK", "REASON"} <= set(words(deployments[0]))
     serving = dict(zip(words(deployments[0]), words(deployments[1]), strict=False))
     assert serving["SERVING"] == "digits-v1"
     assert serving["DESIRED"] == "digits-v2"
     assert serving["FALLBACK"] == "digits-v0"
-    assert serving["LAST"] == "Held"
-    for word in (record["metadata"]["name"], "digits-v2", "digits-v1", "Succeeded"):
+    assert serving["REASON"] == "Held"
+    assert words(rollbacks[0]) == ["NAME", "TRIGGER", "FROM", "TO", "OUTCOME", "AGE"]
+    for word in (record["metadata"]["name"], "/digits-", "accuracy-degradation", "digits-v2", "digits-v1", "Succeeded"):
         assert word in rollbacks[1]
 
     for told in ("result.accuracy=0.41", "result.accuracy < 0.9", "accuracy-degradation", "high", "Succeeded", "Fresh"):

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from lastgood.kube.client import Client
-from lastgood.kube.connection import Connection
-from lastgood.kube.credentials import load
+from lastgood.api.names import INTENT
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.connection import Connection
+from lastgood.kube.api.credentials import load
 from tests.cluster import Cluster
 from tests.integration.lives import Life
 from tests.integration.proxy import Cut, Proxy, proxied, serving, write_kubeconfig
@@ -149,6 +150,9 @@ async def test_killed_between_any_two_writes_it_comes_to_the_same_end(stage: Sta
     story = histories(stage.cluster.audit_log, began)
     disorder = {f"{one.cut.when} write {one.cut.number}": disorder_of(story[one.namespace], kind) for one in played}
     assert {point: found for point, found in disorder.items() if found} == {}
+    whole = next(one for one in played if not one.was_cut)
+    firsts = dict(reversed(list(milestones(story[whole.namespace]))))
+    assert (firsts["switch"] < firsts["lock"]) == (kind == "emergency")
 
 
 async def every_point(stage: Stage, kind: str) -> list[Played]:
@@ -272,8 +276,8 @@ def histories(log: Path, began: int) -> dict[str, list[Body]]:
     return found
 
 
-ORDERS = {  # a record always comes first; an emergency's lock, with its intent, comes after the switch
-    "emergency": (("record", "switch", "outcome"), ("record", "lock", "intent", "outcome")),
+ORDERS = {  # an emergency's record comes with its intent; its lock comes after the switch, or at the next start
+    "emergency": (("record", "intent", "switch", "outcome"), ("record", "lock", "outcome")),
     "automatic": (("record", "switch", "outcome"), ("lock", "intent", "switch", "outcome")),
 }
 
@@ -298,6 +302,7 @@ def milestones(events: list[Body]) -> Iterator[tuple[str, int]]:
             case "modelrollbacks":
                 yield from ((name, place) for name, fact in FACTS.items() if fact in status)
                 yield from [("record", place)] if event["verb"] == "create" else []
+                yield from [("intent", place)] if INTENT in body["metadata"].get("annotations", {}) else []
             case "modeldeployments":
                 yield from [("lock", place)] if "activeRollback" in status else []
                 yield from [("intent", place)] if "intent" in status.get("activeRollback", {}) else []

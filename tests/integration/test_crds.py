@@ -84,13 +84,25 @@ REFUSED = [
     (snapshot(runtime={"image": "a b"}), "spec.runtime.image", "must not contain white space"),
     (snapshot(trainedAt="yesterday"), "spec.trainedAt", "date-time"),
     (bound(ENV, ENV), "spec.bindings", "two bindings write the same environment variable"),
-    (bound(IMAGE, {**IMAGE, "value": "x"}), "spec.bindings", "two bindings write the image of one container"),
+    (bound(IMAGE, IMAGE), "spec.bindings", "two bindings write the image of one container"),
     (bound(NOTE, {**NOTE, "value": "x"}), "spec.bindings", "two bindings write the same annotation"),
     (bound(), "spec.bindings", "at least 1 items"),
     (bound({"value": "x"}), "spec.bindings[0]", "give one of `env`, `image` and `annotation`"),
     (bound({**ENV, **IMAGE}), "spec.bindings[0]", "write one binding for each"),
     (bound({"argPattern": {"container": "server"}, "value": "x"}), "spec.bindings[0].argPattern", "unknown field"),
     (bound({**ENV, "value": "$(model)"}), "spec.bindings[0].value", "asks for something unknown in '$(...)'"),
+    (bound({**ENV, "value": "/lib/evil.so"}), "spec.bindings[0]", "must hold a placeholder"),
+    (bound({**NOTE, "value": "enabled"}), "spec.bindings[0]", "must hold a placeholder"),
+    (bound({**IMAGE, "value": "evil.example/x:1"}), "spec.bindings[0]", "$(image) and nothing else"),
+    (bound({**IMAGE, "value": "$(image)-evil"}), "spec.bindings[0]", "$(image) and nothing else"),
+    (bound({**ENV, "value": "$(path)$(HOME)"}), "spec.bindings[0].value", "or holds another '$'"),
+    (bound({**ENV, "value": "$$(path)"}), "spec.bindings[0].value", "or holds another '$'"),
+    (bound({**ENV, "value": "$(path)\n"}), "spec.bindings[0].value", "control or invisible characters"),
+    (bound({**ENV, "value": "$(path)\u202e"}), "spec.bindings[0].value", "control or invisible characters"),
+    (bound({**ENV, "value": "$(path)/../x"}), "spec.bindings[0].value", "'..' between slashes"),
+    (bound({**ENV, "value": "..\\$(path)"}), "spec.bindings[0].value", "'..' between slashes"),
+    (bound({**NOTE, "annotation": {"name": "x.kubernetes.io/y"}}), "annotation.name", "Kubernetes' own"),
+    (snapshot(runtime={"image": "a$(b)"}), "spec.runtime.image", "must not contain '$'"),
     (bound({**ENV, "value": "$(path"}), "spec.bindings[0].value", "use $(path), $(uri), $(image)"),
     (bound({**ENV, "value": "$($(path)HOME)"}), "spec.bindings[0].value", "use $(path), $(uri), $(image)"),
     (bound({"env": {"container": "c", "name": "1X"}, "value": "x"}), "spec.bindings[0].env.name", "a digit"),
@@ -194,7 +206,7 @@ def shown_snapshot(name: str, model: str) -> tuple[Body, Body]:
 
 def shown_deployment(name: str, serving: str, desired: str) -> tuple[Body, Body]:
     conditions = [condition("Healthy", "Unknown", "NoData"), condition("Ready", "False", "RollbackAccepted")]
-    status = {"conditions": conditions, "snapshot": serving, "lastKnownGood": serving}
+    status = {"conditions": conditions, "snapshot": serving, "lastKnownGood": serving, "fallback": serving}
     return deployment(name, snapshot=desired), status
 
 
@@ -239,7 +251,7 @@ def test_table_with_long_names_fits_into_a_terminal(
 
 def test_table_says_what_serves_and_what_we_would_go_back_to(shown: Cluster) -> None:
     header, row = table(shown, "mdep", "digits")
-    assert header.split() == ["NAME", "SERVING", "DESIRED", "HEALTHY", "FALLBACK", "LAST", "AGE"]
+    assert header.split() == ["NAME", "SERVING", "DESIRED", "HEALTHY", "FALLBACK", "REASON", "AGE"]
     assert row.split()[:6] == ["digits", "digits-v2", "digits-v3", "Unknown", "digits-v2", "RollbackAccepted"]
 
 
@@ -270,7 +282,7 @@ def test_every_field_is_explained(cluster: Cluster) -> None:
 
 def test_explain_teaches_a_newcomer(cluster: Cluster) -> None:
     said = " ".join(cluster.kubectl("explain", "modeldeployment.spec.rollback.knownGood.require").stdout.split())
-    assert "only snapshots that served and stayed healthy for `soak`" in said
+    assert "triggers go back only to snapshots that served here and stayed healthy for `soak`" in said
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.yaml")))

@@ -1,11 +1,13 @@
 """An ML engineer applies manifests: what is verified is deployed, and nothing else is ever written."""
 
+import shlex
 import shutil
 
 from tests.integration.world import World, eventually
 
 WRONG = f"sha256:{'0' * 64}"
-OTHER = "localhost/model-server:2"
+OTHER = f"localhost/serving/model:2@sha256:{'2' * 64}"
+IMAGE = {"image": {"container": "server"}, "value": "$(image)"}
 
 
 def apply(world: World, *, snapshot: int = 1, **spec: object) -> None:
@@ -73,22 +75,23 @@ def test_what_is_not_there_yet_is_not_tampered_and_is_deployed_once_it_can_be_re
 
 
 def test_a_target_that_has_not_opted_in_is_not_written(world: World) -> None:
-    world.apply(world.snapshot(1), world.workload(label=False), world.deployment("digits-v1"))
+    world.apply(world.snapshot(1), world.workload(label=False, allowed=()), world.deployment("digits-v1"))
 
     told = world.ready("NotOptedIn")
     before = world.get("deployment", "digits-server")["metadata"]
-    command = (
-        f"kubectl label --overwrite -n {world.namespace} deployment/digits-server lastgood.dev/model-deployment=digits"
-    )
-    assert told["message"].endswith(command)
+    command = told["message"].partition("its owner does so with: ")[2]
+    assert command.startswith(f"kubectl patch -n {world.namespace} deployment/digits-server --type merge -p '")
     assert world.condition("OptedIn")["status"] == "False"
     assert world.condition("Stalled")["status"] == "True"
     assert before["generation"] == 1
     assert "lastgood" not in world.managers()
 
-    world.cluster.kubectl(*command.split()[1:])
+    world.cluster.kubectl(*shlex.split(command)[1:])
     world.served("digits-v1")
     assert world.condition("OptedIn")["status"] == "True"
+    after = world.get("deployment", "digits-server")["metadata"]
+    assert after["labels"]["lastgood.dev/model-deployment"] == "digits"
+    assert after["annotations"]["lastgood.dev/bindable"] == "env:server/MODEL_PATH=/models/$(path)"
 
 
 def test_a_target_that_is_missing_is_waited_for(world: World) -> None:
@@ -150,7 +153,7 @@ def test_a_workload_that_carries_the_value_is_adopted_without_a_restart(world: W
 
     assert world.generation() == 1
     assert len(world.list("replicaset")) == 1
-    assert "lastgood" not in world.managers()
+    assert "lastgood" in world.managers(), "what only another manager owns goes when it gives the field up"
     assert "MODEL_PATH" in world.becomes("GitOpsConflict", "True")["message"], "said before a rollback needs it"
 
 
@@ -158,12 +161,19 @@ def test_all_bindings_are_written_in_one_apply_with_their_values(world: World) -
     bindings = [
         {"env": {"container": "server", "name": "MODEL"}, "value": "$(name)@$(version):/models/$(path)"},
         {"env": {"container": "server", "name": "MODEL_URI"}, "value": "$(uri)#$(digest)"},
-        {"image": {"container": "server"}, "value": "$(image)"},
+        IMAGE,
         {"annotation": {"name": "example.com/model"}, "value": "$(version)"},
     ]
+    allowed = (
+        "env:server/MODEL=$(name)@$(version):/models/$(path)",
+        "env:server/MODEL_URI=$(uri)#$(digest)",
+        "image:server",
+        "annotation:example.com/model=$(version)",
+    )
     world.apply(
+        world.body("ModelTrustPolicy", "images", {"images": {"repositories": ["localhost/serving"]}}),
         world.snapshot(1, version="1.0-rc1", runtime={"image": OTHER}),
-        world.workload(),
+        world.workload(allowed=allowed),
         world.deployment("digits-v1", bindings=bindings),
     )
     world.served("digits-v1")
@@ -181,7 +191,8 @@ def test_all_bindings_are_written_in_one_apply_with_their_values(world: World) -
 
 
 def test_a_snapshot_without_the_image_that_is_bound_is_refused(world: World) -> None:
-    apply(world, bindings=[{"image": {"container": "server"}, "value": "$(image)"}])
+    world.apply(world.snapshot(1), world.workload(allowed=["image:server"]))
+    world.apply(world.deployment("digits-v1", bindings=[IMAGE]))
 
     assert "spec.runtime.image" in world.ready("NoValueForBinding")["message"]
     assert world.generation() == 1

@@ -1,10 +1,8 @@
 """On call with nothing but kubectl: an annotation brings the last known good back."""
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
+from tests.integration.policies import refused
 from tests.integration.world import World, eventually
 
 INCIDENT = "INC-2041: backdoor found in v2"
@@ -69,35 +67,7 @@ def test_each_value_acts_once(world: World) -> None:
     assert world.model_path() == "/models/digits/1"
 
 
-@contextlib.contextmanager
-def status_refused(world: World) -> Iterator[None]:
-    """Let nobody write the status of a ModelDeployment here, as a policy by mistake or with intent may."""
-    name = f"refuse-{world.namespace}"
-    here = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
-    rule = {
-        "apiGroups": ["lastgood.dev"],
-        "apiVersions": ["*"],
-        "operations": ["UPDATE"],
-        "resources": ["modeldeployments/status"],
-    }
-    group = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
-    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "false"}]}
-    match = {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here}}
-    world.apply(
-        {**group, "kind": "ValidatingAdmissionPolicy", "spec": spec},
-        {**group, "kind": "ValidatingAdmissionPolicyBinding", "spec": match},
-    )
-    try:
-        eventually(lambda: not _writable(world), what="the policy is enforced")
-        yield
-    finally:
-        world.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", name)
-    eventually(lambda: _writable(world), what="the policy is gone")
-
-
-def _writable(world: World) -> bool:
-    patch = ("patch", "modeldeployment", "digits", "--subresource=status", "--type=merge", "--dry-run=server")
-    return bool(world.kubectl(*patch, "-p", '{"status": {"snapshot": "any"}}', check=False))
+WRITABLE = ("patch", "modeldeployment", "digits", "--subresource=status", "--type=merge", "--dry-run=server")
 
 
 def test_a_status_that_cannot_be_written_does_not_stop_the_switch(world: World) -> None:
@@ -106,7 +76,7 @@ def test_a_status_that_cannot_be_written_does_not_stop_the_switch(world: World) 
     world.serve(2)
     before = world.generation()
 
-    with status_refused(world):
+    with refused(world, "lastgood.dev", "modeldeployments/status", (*WRITABLE, "-p", '{"status": {"snapshot": "x"}}')):
         world.annotate("modeldeployment/digits", "emergency-rollback", INCIDENT)
         eventually(lambda: world.model_path() == "/models/digits/1", what="v1 is bound")
         assert "activeRollback" not in world.status()

@@ -60,7 +60,7 @@ def test_nothing_is_deployed_until_the_scanner_has_answered_and_it_is_asked_once
     world = kubelet.world
     program = kubelet.programs.pop(ACME)
     world.apply(asking(world, "acme"), kubelet.snapshot(1), kubelet.workload(), world.deployment(V1))
-    assert "has not looked at it yet" in world.ready("NotScanned")["message"]
+    assert "has no result yet" in world.ready("NotScanned")["message"]
     world.becomes("Verified", "True", kind="modelsnapshot", name=V1)
     condition = says(world, 1, "Scanned", "NotScanned")
     assert (condition["status"], "'acme'" in condition["message"]) == ("False", True)
@@ -116,7 +116,7 @@ def test_what_gives_no_result_that_counts_is_refused_with_the_reason(kubelet: Ku
     for name in expected:
         world.apply(asking(world, name, name=name, models=[name]), kubelet.snapshot(name, model=name))
     world.apply(asking(world, "acme", name="stored", models=["stored"]), world.snapshot("stored", model="stored"))
-    for name, (reason, sentence) in {**expected, "stored": ("NotOnClaim", "claims only")}.items():
+    for name, (reason, sentence) in {**expected, "stored": ("NotOnClaim", "PersistentVolumeClaims only")}.items():
         eventually(partial(refused, world, name, sentence), what=f"{name}: {sentence}")
         assert says(world, name, "Ready", reason)["status"] == "False"
         assert says(world, name, "Scanned", reason)["status"] == "False"

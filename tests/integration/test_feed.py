@@ -9,8 +9,8 @@ import pytest
 from lastgood.api.names import OPT_IN_LABEL
 from lastgood.controller.feed import Feed
 from lastgood.controller.queue import Queue
+from lastgood.kube.api.client import DEPLOYMENTS, SNAPSHOTS, WORKLOADS, Body
 from lastgood.kube.cache import Cache, Key, Kind
-from lastgood.kube.client import DEPLOYMENTS, SNAPSHOTS, WORKLOADS, Body
 from tests.cluster import Cluster
 from tests.integration.edge import Edge, edge, model_deployment, model_snapshot, replica, until
 

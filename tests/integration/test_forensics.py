@@ -50,7 +50,7 @@ def test_what_is_quarantined_by_an_annotation_is_kept(world: World) -> None:
     world.annotate("modelsnapshot/digits-v2", "quarantine", REASON)
     said = forensics(world, "EvidenceKept")
     (kept,) = evidence(world)
-    assert (said["path"], "it has its digest" in said["message"]) == (f"evidence/{kept.name}", True)
+    assert (said["path"], "its digest matches" in said["message"]) == (f"evidence/{kept.name}", True)
     assert kept.name.startswith("INC-2041-")
     assert (kept / "content/model.bin").read_text() == "weights of 2"
     note = json.loads((kept / "note.json").read_text())
@@ -85,7 +85,7 @@ def test_what_the_list_quarantines_is_kept_also_where_it_was_tampered_with(world
     (world.store / "digits/1/model.bin").write_text("evil weights")
     list_digests(world, **{listed: REASON})
     said = forensics(world, "EvidenceKept", name=V1)
-    assert "and not its digest" in said["message"]
+    assert "not the declared one" in said["message"]
     assert (world.store / said["path"] / "content/model.bin").read_text() == "evil weights"
 
 

@@ -1,6 +1,7 @@
 """A repository applies the same manifests again and again, and other hands write the workload as well."""
 
 import json
+import shlex
 from datetime import datetime
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.integration.world import Body, World, eventually
 
 STALE = [{"name": "MODEL_PATH", "value": "/models/stale"}]
+MODEL_SERVER = f"localhost/model-server:2@sha256:{'2' * 64}"
 IMAGE = {"image": {"container": "server"}, "value": "$(image)"}
 SERVER_SIDE = ("--server-side", "--field-manager=argocd-controller", "--force-conflicts")
 
@@ -32,7 +34,7 @@ def test_another_owner_of_the_variable_is_told_before_the_first_switch(
     told = world.ready("FieldOwnedByAnother")["message"]
     assert repr(manager) in told
     assert "variable MODEL_PATH of container server" in told
-    assert "leave the variable out of the manifest and apply it again" in told
+    assert "then leave the variable out of the manifest, and apply that server-side" in told
     assert world.condition("GitOpsConflict")["status"] == "True"
     assert world.generation() == 1, "nothing is written"
     assert world.model_path() == "/models/stale"
@@ -45,19 +47,21 @@ def test_another_owner_of_the_variable_is_told_before_the_first_switch(
 
 
 def test_an_image_that_another_owns_is_told_and_switched_all_the_same(world: World) -> None:
-    snapshot = world.snapshot(1, runtime={"image": "localhost/model-server:2"})
-    world.apply(snapshot, world.workload(), world.deployment("digits-v1", bindings=[IMAGE]))
+    snapshot = world.snapshot(1, runtime={"image": MODEL_SERVER})
+    allowing = world.body("ModelTrustPolicy", "images", {"images": {"repositories": ["localhost/model-server"]}})
+    there = world.workload(allowed=["image:server"])
+    world.apply(allowing, snapshot, there, world.deployment("digits-v1", bindings=[IMAGE]))
     world.served("digits-v1")
 
-    assert world.template()["spec"]["containers"][0]["image"] == "localhost/model-server:2"
+    assert world.template()["spec"]["containers"][0]["image"] == MODEL_SERVER
     told = world.event("Deploying", "owns the image of container server")
     assert told["type"] == "Warning"
     assert "jqPathExpressions" in told["message"]
     assert '.spec.template.spec.containers[] | select(.name == "server") | .image' in told["message"]
 
-    apply(world, [world.workload()], *SERVER_SIDE)
+    apply(world, [there], *SERVER_SIDE)
     eventually(
-        lambda: world.template()["spec"]["containers"][0]["image"] == "localhost/model-server:2",
+        lambda: world.template()["spec"]["containers"][0]["image"] == MODEL_SERVER,
         what="it is written back",
     )
 
@@ -78,7 +82,7 @@ def test_unchanged_manifests_applied_again_do_not_undo_a_rollback(world: World, 
     apply(world, [world.deployment("digits-v2", suspend=False, triggers=[])], *flags)  # wakes the operator for sure
 
     told = world.ready("Held")
-    assert "digits-v2 is held" in told["message"]
+    assert "digits-v2: on hold since" in told["message"]
     assert "accuracy has fallen" in told["message"]
     assert world.model_path() == "/models/digits/1"
     assert world.generation() == before
@@ -99,6 +103,26 @@ def test_a_hand_that_writes_the_bound_variable_is_overruled_with_a_growing_pause
     assert pauses[2] >= 1.9, "2 s after the second"
     world.event("Drifted", "digits-v1")
     assert world.list("modelrollback") == []
+
+
+def test_a_variable_that_its_owner_takes_back_is_not_written_any_more(world: World) -> None:
+    world.serve(1)
+    world.kubectl("annotate", "deployment/digits-server", "lastgood.dev/bindable-")
+    told = world.ready("NotBindable")["message"]
+    assert "does not allow what spec.bindings would write to env:server/MODEL_PATH" in told
+    assert world.condition("OptedIn")["reason"] == "NotBindable"
+    assert world.condition("Stalled")["status"] == "True"
+    before = world.generation()
+
+    world.kubectl("set", "env", "deployment/digits-server", "MODEL_PATH=/models/by-hand")
+    world.apply(world.snapshot(2), world.deployment("digits-v2"))
+    world.ready("NotBindable")
+    world.annotate("modeldeployment/digits", "emergency-rollback", "INC-1: it may be bad")
+    assert world.rollback()["status"]["outcomeReason"] == "NotBindable", "nor in an emergency"
+    assert (world.model_path(), world.generation()) == ("/models/by-hand", before + 1)
+
+    world.cluster.kubectl(*shlex.split(told.partition("its owner does so with: ")[2])[1:])
+    world.becomes("OptedIn", "True")
 
 
 def test_a_label_that_is_taken_back_ends_our_writes(world: World) -> None:

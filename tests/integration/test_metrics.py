@@ -80,6 +80,7 @@ def test_age_of_the_known_good_is_that_of_its_last_verification(still_world: Wor
         tells(operator, [1.0], MetricName.SNAPSHOT_CONDITION, **v0, condition="Restorable")
         tells(operator, [0.0], MetricName.SNAPSHOT_CONDITION, **v0, condition="Quarantined")
 
+        world.serve(0)
         world.serve(1)
         digits = {"namespace": world.namespace, "deployment": "digits"}
         tells(operator, [at], MetricName.KNOWN_GOOD_VERIFIED, **digits, snapshot="digits-v0")
@@ -99,6 +100,7 @@ def test_mismatch_ends_the_age_and_the_rollback_is_counted(still_world: World) -
     with running(operator, LASTGOOD_REVERIFY_INTERVAL="2s"):
         world.apply(world.snapshot(0))
         verified_at(world, "digits-v0")
+        world.serve(0)
         world.serve(1)
         (world.store / "digits" / "1" / "model.bin").write_text("tampered")
         world.rollback()

@@ -154,7 +154,8 @@ def test_a_quarantined_candidate_is_not_chosen_even_by_name_in_an_emergency(worl
     record = world.rollback()
 
     assert record["spec"]["to"] == "digits-v1"
-    assert record["status"]["outcomeReason"] == "NoKnownGood"
+    assert (record["status"]["outcome"], record["status"]["outcomeReason"]) == ("Rejected", "Quarantined")
+    assert "to=digits-v1: digits-v1 was refused (Quarantined): INC-1: v1 is stolen" in record["status"]["message"]
     found = next(item for item in record["status"]["candidates"] if item["snapshot"] == "digits-v1")
     assert found["reason"] == "Quarantined"
     assert "v1 is stolen" in found["message"]

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from lastgood.kube.client import Client
-from lastgood.kube.connection import Connection
-from lastgood.kube.resources import DEPLOYMENTS, SNAPSHOTS, WORKLOADS
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.connection import Connection
+from lastgood.kube.api.resources import DEPLOYMENTS, SNAPSHOTS, WORKLOADS
 from lastgood.verify import digest
 from tests.cluster import Cluster
 from tests.integration.lives import Life
@@ -94,7 +94,11 @@ def workload(name: str) -> Body:
     """Return a Deployment with one pod."""
     container = {"name": "server", "image": "localhost/none:1"}
     return {
-        "metadata": {"name": name, "labels": {"lastgood.dev/model-deployment": name}},
+        "metadata": {
+            "name": name,
+            "labels": {"lastgood.dev/model-deployment": name},
+            "annotations": {"lastgood.dev/bindable": "env:server/MODEL_PATH=/models/$(path)"},
+        },
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": {"app": name}},
@@ -157,7 +161,7 @@ class Log:
         self._place = self._path.stat().st_size
 
     def writes(self) -> list[str]:
-        """Return what the operator has written since the last call, other than its Lease."""
+        """Return what the operator has written since the last call, other than its Lease; a question is no write."""
         with self._path.open("rb") as lines:
             lines.seek(self._place)
             text = lines.read()
@@ -166,11 +170,15 @@ class Log:
         return list(_writes(whole))
 
 
+NO_WRITES = ("leases", "selfsubjectaccessreviews")
+"""The Lease is renewed; and what may be done is asked by a POST that stores nothing (ADR 23)."""
+
+
 def _writes(text: bytes) -> Iterator[str]:
     for line in text.splitlines():
         event = json.loads(line)
         target = event["objectRef"]
-        if event["user"]["username"] == USER and target["resource"] != "leases":
+        if event["user"]["username"] == USER and target["resource"] not in NO_WRITES:
             place = "/".join(target[part] for part in ("resource", "name", "subresource") if part in target)
             yield f"{event['requestReceivedTimestamp']} {event['verb']} {place}: {event.get('requestObject')}"
 

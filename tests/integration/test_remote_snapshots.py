@@ -193,7 +193,7 @@ def test_where_the_first_copy_is_bad_the_pods_get_the_good_one(
     reason = "DigestMismatch" if loss == "tampered" else "Unreadable"
     assert (passed["copy"], passed["reason"]) == ("source", reason)
     assert f"digits/{loss}" in passed["message"]
-    assert says(world, "1", "Restorable", "ReadWhole")["message"] == "it was read whole from mirrors[0]"
+    assert says(world, "1", "Restorable", "ReadWhole")["message"] == "all of it was read from mirrors[0]"
 
 
 def test_a_copy_that_goes_bad_while_it_serves_restarts_nobody_and_the_next_switch_takes_the_good_one(

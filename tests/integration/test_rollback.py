@@ -112,13 +112,13 @@ def test_a_request_that_cannot_be_read_is_rejected_with_an_event(world: World) -
     assert world.model_path() == "/models/digits/2"
 
 
-def test_a_target_that_is_not_there_fails_and_what_serves_is_kept(world: World) -> None:
+def test_a_target_that_is_not_there_is_rejected_and_what_serves_is_kept(world: World) -> None:
     serve(world, 1, 2)
     world.request("mine", to="digits-v7")
     record = world.ended("mine")
 
-    assert record["status"]["outcome"] == "Failed"
-    assert record["status"]["outcomeReason"] == "NoKnownGood"
+    assert record["status"]["outcome"] == "Rejected"
+    assert record["status"]["outcomeReason"] == "SnapshotNotFound"
     assert world.candidates(record) == {"digits-v1": "NotAskedFor", "digits-v2": "NotAskedFor"}
     assert world.model_path() == "/models/digits/2"
 
@@ -263,7 +263,7 @@ def test_a_hold_ends_when_another_snapshot_is_named_but_the_digest_stays_left(wo
 
     again = world.snapshot("2-again", source={"store": {"path": "digits/2"}}, digest=world.weights(2))
     world.apply(again, world.deployment("digits-v2-again"))
-    assert "a rollback left this digest" in world.ready("Held")["message"]
+    assert "digest rejected by an earlier rollback" in world.ready("Held")["message"]
     assert world.model_path() == "/models/digits/1"
 
     world.apply(world.snapshot(3), world.deployment("digits-v3"))
@@ -271,7 +271,7 @@ def test_a_hold_ends_when_another_snapshot_is_named_but_the_digest_stays_left(wo
     assert "held" not in world.status()
 
     world.apply(world.deployment("digits-v2"))
-    assert "a rollback left this digest" in world.ready("Held")["message"], "until a person says otherwise"
+    assert "digest rejected by an earlier rollback" in world.ready("Held")["message"], "until a person says otherwise"
     assert world.model_path() == "/models/digits/3"
 
     world.annotate("modeldeployment/digits", "resume", "v2 was innocent")
@@ -292,9 +292,9 @@ def test_records_past_the_history_limit_go_and_the_newest_stay(world: World) -> 
     assert [item["name"] for item in world.status()["rollbacks"]] == ["first", "second"], "the status remembers both"
 
 
-def test_a_record_for_a_deployment_of_the_past_is_rejected(world: World) -> None:
+def test_a_record_for_a_deployment_of_the_past_is_superseded(world: World) -> None:
     serve(world, 1, 2)
     world.request("mine", deployment={"name": "digits", "uid": "11111111-2222-3333-4444-555555555555"})
 
-    assert world.ended("mine")["status"]["outcome"] == "Rejected"
+    assert world.ended("mine")["status"]["outcome"] == "Superseded"
     assert world.model_path() == "/models/digits/2"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lastgood.kube.client import Client
-from lastgood.kube.connection import Connection
-from lastgood.kube.credentials import load
-from lastgood.kube.resources import CONFIGMAPS, DEPLOYMENTS, ROLLBACKS
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.connection import Connection
+from lastgood.kube.api.credentials import load
+from lastgood.kube.api.resources import CONFIGMAPS, DEPLOYMENTS, ROLLBACKS
 from tests.cluster import Cluster
 from tests.integration.proxy import Proxy, proxied, write_kubeconfig
 from tests.integration.served import NAME, Served, until
@@ -70,11 +70,11 @@ async def test_model_deployment_that_is_gone_switches_nothing(served: Served, pr
 
 async def test_only_the_binding_that_is_asked_for_now_is_written(served: Served, proxy: tuple[Proxy, Path]) -> None:
     before = (await served.workload())["metadata"]["generation"]
-    changed = {"spec": {"bindings": [{"env": {"container": "server", "name": "MODEL_PATH"}, "value": "/new/$(path)"}]}}
-    await ask(served, proxy[0], served.client.patch(DEPLOYMENTS, served.namespace, NAME, changed), b"/new/")
+    changed = {"spec": {"bindings": [{"env": {"container": "server", "name": "MODEL_PATH"}, "value": "$(uri)"}]}}
+    await ask(served, proxy[0], served.client.patch(DEPLOYMENTS, served.namespace, NAME, changed), b"$(uri)")
 
     await until(lambda: ended(served), what="the end of the rollback", show=served.shown)
-    assert await served.model_path() == "/new/digits/1"
+    assert await served.model_path() == "store://digits/1"
     assert (await served.workload())["metadata"]["generation"] == before + 1
 
 

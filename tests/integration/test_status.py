@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Intent, Left, Served, TriggerReport
-from lastgood.api.evidence import Capture, Finding, Forensics, PassedOver, Scan
-from lastgood.api.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan
+from lastgood.api.facts.alert import MAX_ALERTS, Alert, Resolved
+from lastgood.api.facts.deployment_status import (
+    Active,
+    DeploymentStatus,
+    Done,
+    Held,
+    Intent,
+    Left,
+    Served,
+    TriggerReport,
+)
+from lastgood.api.facts.evidence import Capture, Finding, Forensics, PassedOver, Scan
+from lastgood.api.facts.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan
+from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
-from lastgood.api.rollback import Candidate, CheckReport, RollbackSpec, RollbackStatus
-from lastgood.api.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
-from lastgood.api.snapshot import QuarantineMark, SnapshotStatus, Verification
+from lastgood.api.specs.rollback import Candidate, CheckReport, RollbackSpec, RollbackStatus
+from lastgood.api.specs.snapshot import QuarantineMark, SnapshotStatus, Verification
 from tests.integration.manifests import DIGEST, RECORD, Body, deployment, put, rollback, snapshot
 
 if TYPE_CHECKING:
@@ -48,6 +58,8 @@ FACT = SignatureFact(
     not_after=NOW,
     claims=Claims(model="digits", version="1", trained_at=NOW, data_cutoff=NOW, signed_at=NOW),
     left_out=(".git/config",),
+    index=1,
+    outside=(0, 2),
 )
 PROBLEM = SignatureProblem(source="spec.signatures[1]", reason=Reason.SIGNATURE_INVALID, message="m")
 FINDING = Finding(severity=Severity.HIGH, rule="pickle-import", file="a.pkl", evidence="os.system")
@@ -61,6 +73,7 @@ EXTERNAL = ExternalScan(
     complete=True,
     message="it left out 1 files: a: b",
     findings=(FINDING,) * MAX_FINDINGS,
+    left_out=4,
 )
 FULL = [
     (
@@ -84,7 +97,15 @@ FULL = [
                 passed_over=(PassedOver(copy="source", reason="DigestMismatch", message="m"),),
             ),
             signatures=Examined(time=NOW, digest=SHA, anchors=DIGEST, facts=(FACT,), problems=(PROBLEM,)),
-            scan=Scan(time=NOW, digest=SHA, verdict="Finding", formats=("pickle",), findings=(FINDING,)),
+            scan=Scan(
+                time=NOW,
+                digest=SHA,
+                verdict="Finding",
+                formats=("pickle",),
+                findings=(FINDING,),
+                left_out=3,
+                code=SHA,
+            ),
             external=tuple(replace(EXTERNAL, scanner=f"s{number}") for number in range(MAX_SCANNERS)),
             capture=Capture(
                 reason="Captured", time=NOW, path="sha256/ab/cd", claim="store", message="m", bytes_done=5, size_bytes=5
@@ -117,7 +138,10 @@ FULL = [
             snapshot=NAME,
             digest=SHA,
             desired="digits-v2",
+            uid="0f2c8e1a-0000-4000-8000-000000000000",
             last_known_good="digits-v0",
+            emergency_fallback="digits-v0",
+            fallback="digits-v0 (emergency only)",
             available_at=NOW,
             placement=3,
             active=Active(
@@ -131,7 +155,22 @@ FULL = [
             left=(Left(digest=SHA, snapshot=NAME, reason="r", at=NOW),) * 64,
             history=(Served(snapshot=NAME, digest=SHA, since=NOW, until=NOW, soaked_at=NOW, by="spec"),) * 50,
             rollbacks=(Done(name=RECORD_NAME, at=NOW, automatic=True, outcome="Succeeded", reason="r"),) * 20,
-            triggers=(TriggerReport(name="a", severity="high", verdict="Breached", value="0.4", error="e", since=NOW),),
+            triggers=(
+                TriggerReport(
+                    name="a",
+                    severity="high",
+                    verdict="Breached",
+                    value="0.4",
+                    value_at=NOW,
+                    error="e",
+                    error_kind="TimedOut",
+                    error_at=NOW,
+                    since=NOW,
+                ),
+            ),
+            alerts=(Alert(reason="Suspended", about="a", message="m", since=NOW),) * MAX_ALERTS,
+            resolved=(Resolved(reason="Suspended", about="a", until=NOW),) * MAX_ALERTS,
+            signalled_at=NOW,
             handled={"lastgood.dev/rollback": "r"},
             conditions=CONDITIONS,
         ),
@@ -143,6 +182,7 @@ FULL = [
             target_digest=SHA,
             candidates=(Candidate(snapshot=NAME, digest=SHA, verdict="PassedOver", reason="LeftBefore", message="m"),)
             * 100,
+            candidates_left_out=2,
             verified_at=NOW,
             verification="Fresh",
             intent_at=NOW,

@@ -11,6 +11,7 @@ from tests.integration.signing import (
     config_map,
     date,
     files_of,
+    going_anywhere,
     policy,
     reference,
     says,
@@ -48,6 +49,7 @@ def test_where_every_snapshot_is_poisoned_nothing_is_deployed_and_the_record_say
         *signed(world, "tampered", RELEASE),
     )
     serve_signed(world, "serving", RELEASE)
+    going_anywhere(world)
     revoked = [{"digest": world.weights("revoked"), "reason": "INC-1: backdoor"}]
     world.apply(policy(world, RELEASE.entry(), revokedDigests=revoked, scan={"required": True}))
     says(world, "nobody", "Ready", "SignatureMissing")
@@ -106,6 +108,7 @@ def test_a_back_dated_manifest_is_no_date_where_signatures_are_required(world: W
         *signed(world, "early", RELEASE, about=early),
     )
     serve_signed(world, "serving", RELEASE, about=claims("serving", data_cutoff="2026-04-01"))
+    going_anywhere(world)
     world.request("poisoned", before=POISONED)
     record = world.ended("poisoned")
 
@@ -146,9 +149,33 @@ def test_two_signers_are_two_keys_one_in_a_config_map_and_one_inside_the_source(
     world.served("digits-vboth")
 
 
-def inside(world: World, version: str, signer: Signer) -> None:
+def inside(world: World, version: int | str, signer: Signer) -> None:
     """Sign a checkpoint, and put the bundle into it."""
     write(world, version, "model.sig", signer.bundle(files_of(world, version), ignored=("model.sig",)).encode())
+
+
+def test_model_weights_declared_as_a_signature_are_not_exempt(world: World) -> None:
+    world.apply(policy(world, RELEASE.entry()))
+    inside(world, 1, RELEASE)
+    write(world, 1, "model.safetensors", b"backdoor")
+    declared = [{"path": "model.sig"}, {"path": "model.safetensors"}]
+    world.apply(world.snapshot(1, signatures=declared), world.workload(), world.deployment("digits-v1"))
+
+    assert "model.safetensors is extra" in says(world, 1, "Ready", "SignatureInvalid")["message"]
+    world.ready("SignatureInvalid")
+    assert world.generation() == 1
+
+
+def test_signature_beside_another_counts_until_its_key_is_revoked(world: World) -> None:
+    world.apply(policy(world, RELEASE.entry(), SECOND.entry()))
+    inside(world, 1, RELEASE)
+    write(world, 1, "second.sig", SECOND.bundle(files_of(world, 1)).encode())
+    world.apply(world.snapshot(1, signatures=[{"path": "model.sig"}, {"path": "second.sig"}]))
+    assert says(world, 1, "Signed", "SignatureTrusted")["message"].startswith("signed by release, second")
+
+    revoked = SECOND.entry(revokedAt="2026-01-01T00:00:00Z")
+    world.apply(policy(world, RELEASE.entry(), revoked))
+    assert says(world, 1, "Ready", "KeyRevoked", within=10)["status"] == "False"
 
 
 def test_a_payload_in_what_a_bundle_leaves_out_is_refused_unless_the_policy_allows_it(world: World) -> None:

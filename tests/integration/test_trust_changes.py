@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lastgood.verify import manifest_digest
 from tests.cluster import Cluster
 from tests.integration.rights import listed, rendered, with_rights_of_the_chart
 from tests.integration.signing import (
@@ -20,8 +21,10 @@ from tests.integration.signing import (
     serve_signed,
     signed,
     told,
+    write,
 )
 from tests.integration.world import World, eventually
+from tests.servers.samples import entries
 
 RELEASE = Signer(name="release")
 SECOND = Signer(name="second")
@@ -65,6 +68,28 @@ def test_a_revoked_key_takes_its_snapshots_out_at_once_and_reads_no_byte(world: 
     assert "'release' was revoked" in told(record, 1)
 
 
+def test_code_is_deployed_once_a_policy_allows_exactly_this_code_and_no_byte_is_read_for_it(world: World) -> None:
+    handler = write(world, 1, "handler.py", b"import os\n")
+    world.apply(policy(world, scan={}), world.snapshot(1))
+    said = says(world, 1, "Ready", "ScanFinding", within=90)["message"]
+    code = world.get("modelsnapshot", "digits-v1")["status"]["scan"]["code"]
+    assert "code-file (high) in 'handler.py'" in said
+    assert f"add {code} to spec.scan.allowedCode of ModelTrustPolicy release" in said
+    assert code == manifest_digest(entries({"handler.py": handler.read_bytes()}))
+
+    before = looked(world, 1)
+    patch(world, POLICY, "release", {"scan": {"allowedCode": [code]}})
+    assert says(world, 1, "Ready", "Verified", within=AT_ONCE)["status"] == "True"
+    assert looked(world, 1) == before
+    world.apply(world.workload(), world.deployment("digits-v1"))
+    world.served("digits-v1")
+
+    write(world, 2, "handler.py", b"import os, evil\n")
+    world.apply(world.snapshot(2), world.deployment("digits-v2"))
+    says(world, 2, "Ready", "ScanFinding")
+    assert world.model_path() == "/models/digits/1"
+
+
 def test_a_revoked_key_binds_an_emergency_that_names_the_snapshot_too(world: World) -> None:
     world.apply(policy(world, RELEASE.entry(), SECOND.entry()))
     serve_signed(world, 1, RELEASE)
@@ -73,7 +98,7 @@ def test_a_revoked_key_binds_an_emergency_that_names_the_snapshot_too(world: Wor
     world.annotate("modeldeployment/digits", "emergency-rollback", "to=digits-v1: INC-1: at once")
     record = world.rollback()
 
-    assert record["status"]["outcomeReason"] == "NoKnownGood"
+    assert (record["status"]["outcome"], record["status"]["outcomeReason"]) == ("Rejected", "KeyRevoked")
     assert world.candidates(record)["digits-v1"] == "KeyRevoked"
     assert world.model_path() == "/models/digits/2"
 
@@ -193,7 +218,10 @@ def test_nothing_is_deployed_or_gone_back_to_while_a_policy_list_cannot_be_read(
         world.annotate("modeldeployment/digits", "emergency-rollback", "INC-1: v2 is bad")
         says(world, 3, "Verified", "Verified")
         assert world.condition("Ready", kind="modelsnapshot", name="digits-v3")["status"] == "Unknown"
-        eventually(lambda: "cannot watch clustermodeltrustpolicies" in log(world), what="the operator says so")
+        eventually(
+            lambda: "in all namespaces, to list clustermodeltrustpolicies" in log(world),
+            what="the operator says so",
+        )
         time.sleep(3)
         assert world.model_path() == "/models/digits/2"
 

@@ -28,9 +28,13 @@ S3 = {"bucket": "models", "prefix": "digits/2"}
 
 @pytest.fixture(scope="module")
 def cluster(api: Cluster) -> Iterator[Cluster]:
-    """A cluster with the definitions, and a namespace that is gone afterwards."""
+    """A cluster with the definitions; a namespace, and policies of the cluster, that are gone afterwards.
+
+    A policy of the cluster binds the snapshots of every test that comes after, in whichever order they come.
+    """
     api.kubectl("create", "namespace", NAMESPACE)
     yield api
+    api.kubectl("delete", "clustermodeltrustpolicies", "--all")
     api.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
@@ -85,7 +89,20 @@ REFUSED = [
     (policy(revokedDigests=[{"digest": "sha256:abc"}]), "spec.revokedDigests[0].digest", "71"),
     (policy(revokedDigests=[{"digest": DIGEST.upper()}]), "spec.revokedDigests[0].digest", "64 lowercase"),
     (policy(formats={"allowed": []}), "spec.formats.allowed", "at least 1 items"),
+    (policy(images={}), "spec.images.repositories", "Required"),
+    (policy(images={"repositories": []}), "spec.images.repositories", "at least 1 items"),
+    (policy(images={"repositories": ["serving"]}), "spec.images.repositories[0]", "registries and paths in them"),
+    (policy(images={"repositories": ["registry.example/*"]}), "spec.images.repositories[0]", "without tag, digest"),
+    (policy(images={"repositories": ["registry.example/x/"]}), "spec.images.repositories[0]", "'/' at the end"),
+    (policy(images={"repositories": ["Registry.example/x"]}), "spec.images.repositories[0]", "lowercase"),
+    (policy(images={"repositories": [f"registry.example/x@{DIGEST}"]}), "spec.images.repositories[0]", "without tag"),
     (policy(scan={"failOn": "urgent"}), "spec.scan.failOn", '"critical"'),
+    (policy(scan={"allowedCode": ["*.py"]}), "spec.scan.allowedCode[0]", "paste status.scan.code"),
+    (
+        policy(scan={"allowedCode": [f"sha256:{number:064}" for number in range(65)]}),
+        "spec.scan.allowedCode",
+        "at most 64",
+    ),
     (policy(floor={"firstSeen": "2026-01-01T00:00:00Z"}), "spec.floor.firstSeen", "unknown field"),
     (from_source(s3={"bucket": "models"}), "spec.source.s3.prefix", "Required"),
     (from_source(s3={**S3, "prefix": "/digits"}), "spec.source.s3.prefix", "empty segments"),
@@ -127,6 +144,8 @@ def test_mistake_is_refused_with_a_sentence(cluster: Cluster, manifest: Body, fi
         policy(),
         signers(certificates=[ROOT], threshold=2),
         policy(kind="ClusterModelTrustPolicy", revokedDigests=[{"digest": DIGEST, "reason": "INC-1"}]),
+        policy(images={"repositories": ["registry.example:5000/serving/digits", "registry.example", "localhost/x"]}),
+        policy(kind="ClusterModelTrustPolicy", images={"repositories": ["registry.example/a_b/c--d.e"]}),
         policy(scan={}, formats={"allowed": ["safetensors", "json"]}, models=["digits"]),
         from_source(s3={**S3, "endpoint": "https://minio.example:9000", "secretRef": {"name": "models"}}),
         from_source(oci={"reference": REFERENCE}),

@@ -18,7 +18,14 @@ from tests.cluster import Cluster
 from tests.integration.reading import reader
 
 Body = dict[str, Any]
+# What the workload's owner lets be bound, unless a test says otherwise: more than most tests bind.
+ALLOWED = (
+    "env:server/MODEL_PATH=/models/$(path)",
+    "env:server/MODEL_PATH=$(uri)",
+    "annotation:lastgood-test/ready=$(version)",
+)
 SOON = 40.0  # generous: on a busy machine late is not wrong
+FOLLOWED = SOON + 60.0  # what a signal says a second time within a minute is written when that is over
 
 
 def eventually(look: Callable[[], Any], *, what: str, within: float = SOON) -> Any:
@@ -142,14 +149,17 @@ class World:
         fields["digest"] = given or self.weights(version)
         return self.body("ModelSnapshot", f"digits-v{version}", fields)
 
-    def workload(self, *, label: bool = True, env: Sequence[Body] = (), **template: Any) -> Body:
+    def workload(
+        self, *, label: bool = True, allowed: Sequence[str] = ALLOWED, env: Sequence[Body] = (), **template: Any
+    ) -> Body:
         """Return the Deployment `digits-server` with two pods and a container `server`."""
         labels = {"lastgood.dev/model-deployment": "digits"} if label else {}
+        annotations = {"lastgood.dev/bindable": "\n".join(allowed)} if allowed else {}
         container = {"name": "server", "image": "localhost/none:1", **({"env": list(env)} if env else {})}
         return {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": "digits-server", "labels": labels},
+            "metadata": {"name": "digits-server", "labels": labels, "annotations": annotations},
             "spec": {
                 "replicas": 2,
                 "selector": {"matchLabels": {"app": "digits"}},
@@ -208,7 +218,7 @@ class World:
         """Annotate an object as somebody on call does."""
         self.kubectl("annotate", "--overwrite", target, f"lastgood.dev/{name}={text}")
 
-    def ready(self, reason: str, *, within: float = SOON) -> Body:
+    def ready(self, reason: str, *, within: float = FOLLOWED) -> Body:
         """Wait until the ModelDeployment's Ready has a reason, for the spec as it is now, and return the condition."""
 
         def found() -> Body:
@@ -227,7 +237,7 @@ class World:
             condition = self.condition(type_, kind=kind, name=name)
             return condition if condition.get("status") == status else {}
 
-        return dict(eventually(found, what=f"{type_} of {name} is {status}"))
+        return dict(eventually(found, what=f"{type_} of {name} is {status}", within=FOLLOWED))
 
     def template(self) -> Body:
         """Return the workload's pod template."""

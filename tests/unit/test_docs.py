@@ -13,13 +13,14 @@ import yaml
 
 from docs import reference
 from lastgood.api import names
-from lastgood.api.deployment import ModelDeployment
-from lastgood.api.rollback import ModelRollback
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.trust import ModelTrustPolicy
-from lastgood.cli import app, plugin, run
-from lastgood.controller import metrics
-from lastgood.core.requests import parse_wish
+from lastgood.api.specs.deployment import ModelDeployment
+from lastgood.api.specs.rollback import ModelRollback
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.trust import ModelTrustPolicy
+from lastgood.cli import app, run
+from lastgood.cli.oncall import plugin
+from lastgood.controller.serving import metrics
+from lastgood.core.requests.requests import parse_wish
 from lastgood.core.words import INTEGRITY
 from lastgood.settings import NAMES
 from lastgood.signals.expression import Expression
@@ -35,6 +36,7 @@ KINDS: dict[str, Any] = {
 }
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 KEY = re.compile(r"(?<!\.)\blastgood\.dev/[a-z0-9.-]*[a-z0-9]")
 COMMAND = re.compile(r"^\$ (.*?(?:\\\n.*?)*)$", re.MULTILINE)
 HERE = ("lastgood ", "kubectl lastgood ")
@@ -112,6 +114,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert there.exists(), f"{link} leads nowhere"
         if anchor:
             assert anchor in anchors(there), f"{link}: there is no such heading"
+
+
+def test_pictures_are_there_and_small() -> None:
+    pictures = [(page.parent / link).resolve() for page in PAGES for link in PICTURE.findall(page.read_text())]
+    assert pictures
+    assert [shown(path) for path in pictures if path.stat().st_size > 200_000] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lastgood.api.deployment import EnvBinding, ModelDeployment
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.trust import ModelTrustPolicy
+from lastgood.api.specs.deployment import EnvBinding, ModelDeployment
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.trust import ModelTrustPolicy
 from lastgood.cli.app import build
 from lastgood.core.workload import Workload, render, workload_problem
 from lastgood.verify import FileEntry, manifest_digest
@@ -54,6 +54,16 @@ def test_each_binding_is_of_a_container_that_is_there_and_gets_a_value(name: str
     assert workload_problem(deployment, workload) is None
     for body in bodies(name, "ModelSnapshot"):
         assert render(deployment.bindings, ModelSnapshot.from_body(body)) is not None
+
+
+def test_workload_of_the_demo_allows_what_its_model_deployment_binds() -> None:
+    manifests = EXAMPLES.parent / "demo" / "manifests"
+    deployment = ModelDeployment.from_body(yaml.safe_load((manifests / "model.yaml").read_text()))
+    servers = [
+        body for body in yaml.safe_load_all((manifests / "server.yaml").read_text()) if body["kind"] == "Deployment"
+    ]
+    (workload,) = (Workload.from_body(body) for body in servers)
+    assert workload_problem(deployment, workload) is None
 
 
 @pytest.mark.parametrize("name", WITH_IMAGE)

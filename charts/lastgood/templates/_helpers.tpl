@@ -35,6 +35,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/*
+The volume behind the store. Where nobody says: a claim if one is named, if a class is named to make it from, if the
+operator is to write to it, or if an earlier release made one. Otherwise an empty folder, which every cluster has.
+*/}}
+{{- define "lastgood.storeKind" -}}
+{{- $made := lookup "v1" "PersistentVolumeClaim" .Release.Namespace (printf "%s-store" (include "lastgood.fullname" .)) }}
+{{- with .Values.store }}
+{{- if .kind }}
+{{- .kind }}
+{{- else if or .claim.existing .claim.storageClassName .capture $made }}
+{{- "claim" }}
+{{- else }}
+{{- "emptyDir" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What the operator may do where models live: exactly what it does, and only the secrets that are named. */}}
 {{- define "lastgood.watchRules" -}}
 - apiGroups: [lastgood.dev]

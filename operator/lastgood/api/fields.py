@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lastgood.api.names import GROUP
 from lastgood.errors import InvalidSpecError
 
 MAX_TEXT = 2048
@@ -128,12 +129,17 @@ class Fields:
         return default
 
     def mapping(self, name: str, *, limit: int = 256) -> dict[str, str]:
-        """Return a map of strings, without what is not a string."""
+        """Return a map of strings, without what is not a string; where it is cut, our own keys are kept.
+
+        Whoever may annotate an object must not push out the annotation that asks for something by many others.
+        """
         value = self.value.get(name)
         if not isinstance(value, Mapping):
             return {}
-        pairs = ((key, item) for key, item in value.items() if isinstance(key, str) and isinstance(item, str))
-        return dict(list(pairs)[:limit])
+        pairs = [(key, item) for key, item in value.items() if isinstance(key, str) and isinstance(item, str)]
+        if len(pairs) > limit:
+            pairs.sort(key=lambda pair: not pair[0].startswith(f"{GROUP}/"))
+        return dict(pairs[:limit])
 
 
 def parse_time(value: str) -> datetime:
@@ -145,7 +151,10 @@ def parse_time(value: str) -> datetime:
     time = datetime.fromisoformat(value)
     if time.tzinfo is None or not 1 < time.year <= _LAST_YEAR:
         raise ValueError(value)
-    return time.astimezone(UTC)
+    time = time.astimezone(UTC)
+    if not 1 < time.year <= _LAST_YEAR:  # what is written has to be read back
+        raise ValueError(value)
+    return time
 
 
 def format_time(time: datetime | None) -> str | None:

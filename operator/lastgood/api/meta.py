@@ -100,12 +100,6 @@ def merge_conditions(old: Conditions, new: Iterable[Condition], now: datetime) -
     return merged
 
 
-def is_true(conditions: Conditions, type_: Type) -> bool:
-    """Tell whether a condition is there and True."""
-    condition = conditions.get(type_)
-    return condition is not None and condition.status == "True"
-
-
 def truth(value: bool | None) -> str:  # noqa: FBT001 - the word for a value, not a switch
     """Return the API's word for yes, no and not known."""
     return {True: "True", False: "False", None: "Unknown"}[value]

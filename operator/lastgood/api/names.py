@@ -10,6 +10,7 @@ FIELD_MANAGER = "lastgood"
 ANCHORS_VARIABLE = "LASTGOOD_ANCHORS"
 
 OPT_IN_LABEL = f"{GROUP}/model-deployment"
+BINDABLE = f"{GROUP}/bindable"
 DEPLOYMENT_LABEL = f"{GROUP}/deployment"
 SCANNER_LABEL = f"{GROUP}/scanner"
 
@@ -24,6 +25,7 @@ SNAPSHOT_STAMP = f"{GROUP}/snapshot"
 DIGEST_STAMP = f"{GROUP}/digest"
 
 QUARANTINE_CONFIG_MAP = "lastgood-quarantine"
+REMEMBERED_CONFIG_MAP = "lastgood-remembered-"  # and the namespace
 
 Digest = NewType("Digest", str)
 SnapshotName = NewType("SnapshotName", str)
@@ -40,6 +42,7 @@ class Type(StrEnum):
     RESTORABLE = "Restorable"
     READY = "Ready"
     HEALTHY = "Healthy"
+    PROTECTED = "Protected"
     PROGRESSING = "Progressing"
     ROLLED_BACK = "RolledBack"
     KNOWN_GOOD_AVAILABLE = "KnownGoodAvailable"
@@ -105,29 +108,49 @@ class Reason(StrEnum):
     HELD = "Held"
     RESUMED = "Resumed"
     WAITING = "Waiting"
+    REMEMBERED = "Remembered"
+    RECALLED = "Recalled"
     # Why it does not
     INVALID_SPEC = "InvalidSpec"
     TARGET_NOT_FOUND = "TargetNotFound"
     NOT_OPTED_IN = "NotOptedIn"
+    NOT_BINDABLE = "NotBindable"
+    OWNED_BY_ANOTHER = "OwnedByAnother"
+    TARGET_SHARED = "TargetShared"
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     VALUE_FROM = "VariableHasValueFrom"
+    NOT_READ = "RememberedFactsNotRead"
     SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
+    SNAPSHOT_DELETING = "SnapshotBeingDeleted"
+    SNAPSHOT_DELETED = "SnapshotDeleted"
+    FALLBACK_DELETED = "FallbackDeleted"
     WRONG_MODEL = "WrongModel"
     NOT_VERIFIED = "NotVerified"
     NOT_MOUNTED = "NotMounted"
     NO_VALUE = "NoValueForBinding"
+    IMAGE_NOT_PINNED = "ImageNotPinned"
+    IMAGE_NOT_ALLOWED = "ImageNotAllowed"
     SWITCH_REFUSED = "SwitchRefused"
+    QUARANTINE_REFUSED = "QuarantineRefused"
     FIELD_OWNED = "FieldOwnedByAnother"
     NO_CONFLICT = "NoConflict"
     OPTED_IN = "OptedIn"
     REQUEST_REJECTED = "RequestRejected"
     COOLDOWN = "Cooldown"
     RATE_LIMITED = "TooManyRollbacks"
+    # What the API server does not give the operator
+    RIGHT_MISSING = "RightMissing"
+    DEFINITION_MISSING = "DefinitionMissing"
+    ACCESS_RESTORED = "AccessRestored"
     # Health
     HEALTHY = "AllTriggersHealthy"
     TRIGGER_FIRED = "TriggerFired"
     NO_DATA = "NoData"
     UNAVAILABLE = "Unavailable"
+    # Whether anything would be noticed
+    PROTECTED = "Protected"
+    NO_TRIGGERS = "NoTriggers"
+    ALERTS_ONLY = "AlertsOnly"
     # Rollbacks
     REQUESTED = "RollbackRequested"
     EMERGENCY = "EmergencyRollback"
@@ -142,6 +165,8 @@ class Reason(StrEnum):
     TARGET_LOST = "TargetLost"
     NO_KNOWN_GOOD = "NoKnownGood"
     KNOWN_GOOD = "KnownGoodAvailable"
+    SERVES_ALREADY = "ServesAlready"
+    NOTHING_SOAKED = "NothingSoaked"
     UNVALIDATED = "Unvalidated"
     SUCCEEDED = "Succeeded"
     SUPERSEDED = "Superseded"
@@ -152,6 +177,7 @@ class Reason(StrEnum):
     LEFT_BEFORE = "LeftBefore"
     DELETING = "Deleting"
     NOT_SOAKED = "NotSoaked"
+    NEVER_SERVED = "NeverServed"
     APPEARED_LATER = "AppearedDuringIncident"
     AFTER_DATE = "NotBeforeDate"
     NOT_ASKED_FOR = "NotAskedFor"
@@ -175,6 +201,31 @@ class Severity(StrEnum):
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
+
+
+class LookError(StrEnum):
+    """Why a look at a trigger or a check has no verdict."""
+
+    INVALID_EXPRESSION = "InvalidExpression"
+    INVALID_URL = "InvalidURL"
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    ADDRESS_REFUSED = "AddressRefused"
+    NAME_NOT_FOUND = "NameNotFound"
+    CONNECTION_REFUSED = "ConnectionRefused"
+    UNREACHABLE = "Unreachable"
+    CONNECTION_CLOSED = "ConnectionClosed"
+    TIMED_OUT = "TimedOut"
+    NOT_TRUSTED = "TLSNotTrusted"
+    TLS_FAILED = "TLSFailed"
+    NOT_HTTP = "NotHTTP"
+    REDIRECT = "Redirect"
+    STATUS = "HTTPStatus"
+    PACKED = "Packed"
+    TOO_LARGE = "TooLarge"
+    UNUSABLE_JSON = "UnusableJSON"
+    NO_ANSWER = "NoAnswer"
+    NOT_READY = "NotReady"
+    FAILED = "Failed"
 
 
 class MetricName(StrEnum):

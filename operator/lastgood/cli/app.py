@@ -13,7 +13,7 @@ from lastgood.cli.parser import Commands, Exit, Parser, UsageError
 
 Run = Callable[[argparse.Namespace], int]
 _EXITS = """\
-exit codes: 0 done (verify: Verified), 1 refused (verify: DigestMismatch), 2 wrong usage, 3 could not be read
+exit codes: 0 done (verify: Verified), 1 refused (verify: DigestMismatch), 2 wrong usage, 3 unreadable
 """
 
 
@@ -43,7 +43,10 @@ def _guarded(command: Run, args: argparse.Namespace) -> int:
         return _fail(f"{error}; remove it, or name another path", Exit.REFUSED)
     except LimitError as error:
         option = error.limit.replace("_", "-")
-        return _fail(f"{error}; name less, or allow more with --{option}" if option else str(error), Exit.UNREADABLE)
+        return _fail(
+            f"{error}; choose a smaller path, or raise the limit with --{option}" if option else str(error),
+            Exit.UNREADABLE,
+        )
     except UnreadableError as error:
         return _fail(f"{error}; check the path, and try again when it can be read", Exit.UNREADABLE)
     except KeyboardInterrupt:
@@ -80,10 +83,10 @@ def build(only: str | None = None) -> Parser:
     """
     root = Parser(
         prog="lastgood",
-        description="Bring a served machine-learning model back to its last known-good snapshot.",
+        description="Roll a served machine-learning model back to its last known-good snapshot.",
         epilog=_EXITS,
     )
-    root.add_argument("--version", action="store_true", help="print the version and leave; as `lastgood version` does")
+    root.add_argument("--version", action="store_true", help="print the version and exit, as `lastgood version`")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.add_parser("run", help="run the operator; `lastgood run --help` lists its options", add_help=False)
     for name, (summary, add) in _COMMANDS.items():
@@ -94,8 +97,18 @@ def build(only: str | None = None) -> Parser:
     return root
 
 
+_ROOMS: Final = {
+    "keygen": "lastgood.cli.signing",
+    "sign": "lastgood.cli.signing",
+    "verify-job": "lastgood.cli.jobs",
+    "capture-job": "lastgood.cli.jobs",
+    "evidence-job": "lastgood.cli.jobs",
+}
+
+
 def _module(name: str) -> Any:  # noqa: ANN401 - a module, whose `run` and `add_options` are looked up
-    return importlib.import_module(f"lastgood.cli.{name.replace('-', '_')}")
+    room = _ROOMS.get(name, "lastgood.cli")
+    return importlib.import_module(f"{room}.{name.replace('-', '_')}")
 
 
 def _add(commands: Commands, name: str, run: Run, summary: str, *parents: Parser) -> Parser:
@@ -165,8 +178,10 @@ def _add_snapshot(commands: Commands, name: str, summary: str) -> None:
         verbs, "create", _module(name).run, "print a ModelSnapshot for a checkpoint, ready to apply", _limits()
     )
     added.add_argument("path", type=parser.path, metavar="PATH", help="the checkpoint here, to compute its digest from")
-    added.add_argument("--model", type=parser.label, required=True, help="the family: a rollback stays inside it")
-    added.add_argument("--version", type=parser.version, required=True, help="a label for people, such as 2")
+    added.add_argument("--model", type=parser.label, required=True, help="the model family; rollbacks stay within it")
+    added.add_argument(
+        "--version", type=parser.version, required=True, help="the version, as people call it, such as 2"
+    )
     place = added.add_mutually_exclusive_group(required=True)
     place.add_argument(
         "--store-path", type=parser.relative_path, metavar="PATH", help="its path in the operator's store"
@@ -204,7 +219,7 @@ def _add_job(commands: Commands, name: str, _: str) -> None:
 
 
 def _add_digest_option(added: Parser, *, required: bool = True) -> None:
-    added.add_argument("--digest", type=_digest, required=required, metavar="sha256:…", help="what it should be")
+    added.add_argument("--digest", type=_digest, required=required, metavar="sha256:…", help="the expected digest")
 
 
 def _digest(text: str) -> str:
@@ -226,12 +241,12 @@ def _version(_: argparse.Namespace) -> int:
 _COMMANDS: Final[dict[str, tuple[str, Callable[[Commands, str, str], None]]]] = {
     "digest": ("print the digest of a checkpoint", _add_digest),
     "snapshot": ("write a ModelSnapshot", _add_snapshot),
-    "keygen": ("make a key pair to sign checkpoints with", _add_plain),
+    "keygen": ("create a key pair to sign checkpoints with", _add_plain),
     "sign": ("sign a checkpoint", _add_limited),
-    "store": ("copy checkpoints into a snapshot store, and keep it in order", _add_store),
-    "verify": ("check that a path is what its digest or signers say", _add_verify),
-    "fetch": ("copy a remote checkpoint, if it is what its digest says", _add_fetch),
-    "scan": ("look for files that load code, hide or break", _add_limited),
+    "store": ("copy checkpoints into a snapshot store, and maintain it", _add_store),
+    "verify": ("verify a path against its digest or signatures", _add_verify),
+    "fetch": ("copy a remote checkpoint, if its digest matches", _add_fetch),
+    "scan": ("scan for files that run code, hide content or break a parser", _add_limited),
     "verify-job": ("", _add_job),
     "capture-job": ("", _add_job),
     "evidence-job": ("", _add_job),

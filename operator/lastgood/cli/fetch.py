@@ -18,17 +18,9 @@ from lastgood.cli.progress import Progress
 from lastgood.cli.verify import as_body
 from lastgood.signals.addresses import AddressPolicy
 from lastgood.verify import Result, Verdict, printable
-from lastgood.verify.sources import (
-    Access,
-    Credentials,
-    Patience,
-    RemoteSource,
-    Source,
-    credentials_of,
-    source_from_uri,
-)
+from lastgood.verify.sources import Access, Credentials, Patience, RemoteSource, Source, credentials_of, source_from_uri
 from lastgood.verify.sources.credentials import KEYS
-from lastgood.verify.sources.fetching import fetch
+from lastgood.verify.sources.disk.fetching import fetch
 from lastgood.verify.sources.mirrors import Choice, first_of
 
 _ON_VOLUMES: Final = ("store://", "pvc://")
@@ -48,13 +40,13 @@ def add_options(added: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="s3://bucket/prefix?endpoint=https://…, oci://registry/repository@sha256:… or https://host/file",
     )
-    added.add_argument("path", type=parser.path, metavar="PATH", help="where to; its parent must be there")
+    added.add_argument("path", type=parser.path, metavar="PATH", help="the destination; its parent must exist")
     added.add_argument(
         "--mirror",
         action="append",
         default=[],
         metavar="URI",
-        help="the same checkpoint elsewhere, tried if the ones before it are not good; may be repeated",
+        help="another copy of the checkpoint, tried if the earlier ones fail; may be repeated",
     )
     added.add_argument(
         "--credentials-from",
@@ -63,15 +55,15 @@ def add_options(added: argparse.ArgumentParser) -> None:
         metavar="env|FILE|DIR",
         help=f"a mounted Secret, a YAML or JSON file with its keys, or variables {_ENVIRONMENT}…; may be repeated",
     )
-    added.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for each copy (default: a day)")
+    added.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="timeout for each copy (default: one day)")
     added.add_argument(
         "--stall-timeout",
         type=_seconds,
         default=Patience().stall,
         metavar="SECONDS",
-        help="how long a silent server is waited for (default: %(default)g)",
+        help="timeout for a server that does not answer (default: %(default)g)",
     )
-    added.add_argument("--deny-loopback", action="store_true", help="never call this machine itself")
+    added.add_argument("--deny-loopback", action="store_true", help="never connect to this machine itself")
     added.add_argument("--output", choices=["text", "json"], default="text", help="(default: text)")
 
 
@@ -79,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Fetch, and print what came of it; the exit code says it too."""
     credentials = [_credentials(place) for place in args.credentials_from]
     if not args.path.absolute().parent.is_dir():
-        raise UsageError("PATH: its parent must be a directory; make it first")
+        raise UsageError("PATH: its parent must be a directory; create it first")
     sources = _sources([args.uri, *args.mirror], _access(args, credentials))
     limits = replace(limits_of(args), max_seconds=args.timeout)
     with Progress() as progress:
@@ -131,9 +123,9 @@ def _remote(uris: Sequence[str]) -> Sequence[str]:
     """
     remote = [uri for uri in uris if not uri.startswith(_ON_VOLUMES)]
     if not remote:
-        raise UsageError("URI: is on a volume, which a pod mounts and nobody fetches; name a --mirror elsewhere")
+        raise UsageError("URI: is on a volume, which a pod mounts; it cannot be fetched; name a --mirror elsewhere")
     if len(remote) < len(uris):
-        print("URI: one is on a volume, which nobody fetches; the others are tried", file=sys.stderr)
+        print("URI: one is on a volume and cannot be fetched; trying the others", file=sys.stderr)
     return remote
 
 

@@ -8,6 +8,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
+from lastgood.api.fields import parse_duration
+from lastgood.api.specs.images import read_pinned
+
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _MAX_PATH: Final = 1024
 
@@ -19,6 +22,11 @@ class Exit(IntEnum):
     REFUSED = 1
     USAGE = 2
     UNREADABLE = 3
+    UNVALIDATED = 4
+    FAILED = 5
+    REJECTED = 6
+    TIMED_OUT = 7
+    STOPPED = 130
 
 
 class UsageError(Exception):
@@ -59,6 +67,13 @@ version = _matching(r"[^\x00-\x1f\x7f]+", 128, "1 to 128 characters on one line,
 image = _matching(r"\S+", 512, "an image reference without spaces, such as registry/server@sha256:…")
 
 
+def pinned(text: str) -> str:
+    """Return the reference of an image that says in full what is pulled."""
+    if read_pinned(text) is None:
+        raise argparse.ArgumentTypeError("must be registry/repository@sha256: and 64 hex digits, in full")
+    return text
+
+
 def path(text: str) -> Path:
     """Return a path; an empty one, such as from a variable that is not set, is not the current directory."""
     if not text:
@@ -85,6 +100,17 @@ def moment(text: str) -> str:
     if parsed.tzinfo is None:
         raise argparse.ArgumentTypeError("must name its time zone, such as 2026-03-01T12:00:00Z")
     return parsed.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a duration such as 90s or 10m."""
+    try:
+        seconds = parse_duration(text).total_seconds()
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a duration such as 90s or 10m") from None
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError("must be longer than nothing, such as 10m")
+    return seconds
 
 
 def positive(text: str) -> int:

@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import uvloop
 
@@ -16,8 +16,9 @@ from lastgood.cli.parser import Parser
 from lastgood.controller.reconciler import Reconciler
 from lastgood.controller.runtime import Parts, Runtime
 from lastgood.errors import BrokenError, TerminalError
-from lastgood.kube.connection import Connection
-from lastgood.settings import ALL_NAMESPACES, NAMES, Settings, from_environment
+from lastgood.kube.api.connection import Connection
+from lastgood.settings import ALL_NAMESPACES, NAMES, Settings, SettingsError, complete, parsed
+from lastgood.signals.hosts import DEFAULT_DOMAIN, parse_rules
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 USAGE_ERROR: Final = 2
@@ -41,19 +42,33 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def serve(arguments: argparse.Namespace) -> None:
-    """Find the cluster, read the settings, and live."""
+    """Read the settings, find the cluster, and live: a wrong option is told also where there is no cluster."""
+    chosen = checked(parsed(flags=flags(arguments)))
     connection = await Connection.open(arguments.kubeconfig)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(connection.close)
-        settings = from_environment(flags=flags(arguments), default_namespace=connection.namespace)
+        settings = complete(chosen, default_namespace=connection.namespace)
         threading.Thread(target=warn, args=(settings,), daemon=True).start()  # a dead mount may never answer
         await Runtime(connection, settings, reconciler).run()
+
+
+def checked(chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was chosen, unless the list of hosts has an entry that is none.
+
+    Raises:
+        SettingsError: it names the entry.
+    """
+    try:
+        parse_rules(chosen.get("trigger_hosts", ()), chosen.get("cluster_domain", DEFAULT_DOMAIN))
+    except ValueError as error:
+        raise SettingsError(f"{NAMES['trigger_hosts']}: {error}") from None
+    return chosen
 
 
 def warn(settings: Settings) -> None:
     """Say what is probably a mistake, and may still come right: a store can be mounted later."""
     if settings.store and not os.path.isdir(settings.store):  # noqa: PTH112  # `is_dir` raises for a stale mount
-        what = f"{settings.store} is no directory, and snapshots in it cannot be read until it is one"
+        what = f"{settings.store} is no directory; snapshots in it are unreadable until it exists"
         logging.getLogger(__name__).warning("%s: %s", NAMES["store"], what)
 
 
@@ -64,8 +79,9 @@ def reconciler(parts: Parts) -> Reconciler:
         cache=parts.cache,
         queue=parts.queue,
         quarantine=parts.quarantine,
+        remembered=parts.remembered,
         trust=parts.trust,
-        audit=parts.audit,
+        notices=parts.notices,
         calm=parts.calm,
         settings=parts.settings,
         memory=parts.memory,
@@ -92,6 +108,8 @@ def flags(arguments: argparse.Namespace) -> dict[str, str | None]:
         "retain_last": arguments.retain_last,
         "retain_bytes": arguments.retain_bytes,
         "retain_apply": "true" if arguments.retain_apply else None,
+        "trigger_hosts": ",".join(arguments.trigger_host) if arguments.trigger_host else None,
+        "cluster_domain": arguments.cluster_domain,
         "allow_loopback": "true" if arguments.allow_loopback else None,
     }
 
@@ -103,31 +121,34 @@ def parser() -> argparse.ArgumentParser:
         description="Run the operator. A flag wins over its variable; --kubeconfig and --log-level have none.",
     )
     where = found.add_mutually_exclusive_group()
-    where.add_argument(
-        "-n", "--namespace", action="append", metavar="NS", help="a namespace to look after; may be repeated"
-    )
-    where.add_argument(
-        "-A", "--all-namespaces", action="store_true", help="look after all namespaces (needs a ClusterRole)"
-    )
+    where.add_argument("-n", "--namespace", action="append", metavar="NS", help="a namespace to watch; may be repeated")
+    where.add_argument("-A", "--all-namespaces", action="store_true", help="watch all namespaces (needs a ClusterRole)")
     add = found.add_argument
-    add("--operator-namespace", metavar="NS", help="where the Lease and the quarantine ConfigMap are")
-    add("--kubeconfig", metavar="FILE", help="how to reach the cluster; a pod uses its service account")
-    add("--store", metavar="DIR", help="the snapshot store: what `source.store` paths are relative to")
+    add("--operator-namespace", metavar="NS", help="the namespace of the Lease and the quarantine ConfigMap")
+    add("--kubeconfig", metavar="FILE", help="the kubeconfig; a pod uses its service account")
+    add("--store", metavar="DIR", help="the snapshot store, the root of `source.store` paths")
     add("--image", metavar="IMAGE", help="this operator's image, for the Jobs that verify claims")
     add("--reverify-interval", metavar="DURATION", help="how often each snapshot is hashed again (1h)")
-    add("--liveness", metavar="HOST:PORT", help="where /healthz and /readyz are served; '' for nowhere")
-    add("--metrics", metavar="HOST:PORT", help="where /metrics is served for Prometheus (nowhere)")
-    add("--lease-seconds", metavar="SECONDS", help="how long a dead operator blocks its standby (6)")
-    add("--verify-rate", metavar="BYTES", help="how fast routine verification may read, a second (256Mi; 0: no limit)")
-    add("--scratch", metavar="DIR", help="where remote checkpoints are put while scanners look into them")
+    add("--liveness", metavar="HOST:PORT", help="the address of /healthz and /readyz; '' for none")
+    add("--metrics", metavar="HOST:PORT", help="the address of /metrics for Prometheus (none)")
+    add("--lease-seconds", metavar="SECONDS", help="the Lease duration: a standby takes over after it (6)")
+    add("--verify-rate", metavar="BYTES", help="the most bytes a second for routine verification (256Mi; 0: no limit)")
+    add("--scratch", metavar="DIR", help="the directory for remote checkpoints during a scan")
     add("--capture-claim", metavar="CLAIM", help="the store claim of each namespace, for captures of claims by a Job")
     add("--scanner", action="append", metavar="NAME=IMAGE", help="an external scanner that policies may name; up to 8")
-    add("--scratch-bytes", metavar="BYTES", help="how much they may take there together (0: no limit)")
-    add("--retain-last", metavar="N", help="say which copies in the store are beyond a model's N newest (0: no limit)")
-    add("--retain-bytes", metavar="BYTES", help="the same for what is beyond so many bytes of a model (0: no limit)")
-    add("--retain-apply", action="store_true", help="delete them, an hour or more after they were announced")
-    add("--allow-loopback", action="store_true", help="let triggers and checks call this machine")
-    add("--log-level", choices=LEVELS, default="info", help="of stderr; the security log on stdout is complete")
+    add("--scratch-bytes", metavar="BYTES", help="the most bytes in --scratch (0: no limit)")
+    add("--retain-last", metavar="N", help="report copies in the store beyond the N newest of a model (0: no limit)")
+    add("--retain-bytes", metavar="BYTES", help="report copies in the store beyond N bytes of a model (0: no limit)")
+    add("--retain-apply", action="store_true", help="delete reported copies, an hour or more later")
+    add(
+        "--trigger-host",
+        action="append",
+        metavar="HOST[:PORT]",
+        help="more than Services of their own namespace for triggers to call: a host, *.SUFFIX, address or range",
+    )
+    add("--cluster-domain", metavar="DOMAIN", help="the DNS domain of the cluster (cluster.local)")
+    add("--allow-loopback", action="store_true", help="allow triggers and checks to call this machine")
+    add("--log-level", choices=LEVELS, default="info", help="for stderr; the security log on stdout is not affected")
     return found
 
 

@@ -40,13 +40,15 @@ def add_to(group: Parser, add: Add, limits: Callable[[], Parser]) -> None:
     verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_capture(add(verbs, "capture", _guarded(_capture), "copy a checkpoint into a store, by its digest", limits()))
     _common(add(verbs, "list", _guarded(_list), "list the snapshots of a store"))
-    _add_sweep(add(verbs, "sweep", _guarded(_sweep), "remove what crashed captures left behind"))
-    _add_retain(add(verbs, "retain", _guarded(_retain), "say which snapshots are beyond the limits; --apply deletes"))
+    _add_sweep(add(verbs, "sweep", _guarded(_sweep), "remove leftovers of crashed captures"))
+    _add_retain(add(verbs, "retain", _guarded(_retain), "list snapshots beyond the limits; --apply deletes them"))
 
 
 def _add_capture(added: Parser) -> None:
     added.add_argument("path", type=parser.path, metavar="PATH", help="a file or a directory")
-    added.add_argument("--digest", type=_digest, metavar="sha256:…", help="what it should be; nothing else is captured")
+    added.add_argument(
+        "--digest", type=_digest, metavar="sha256:…", help="the expected digest; nothing else is captured"
+    )
     _common(added)
 
 
@@ -56,23 +58,23 @@ def _add_sweep(added: Parser) -> None:
         type=positive,
         default=24,
         metavar="HOURS",
-        help="leave alone what was touched since (default: %(default)s)",
+        help="keep what changed within this time (default: %(default)s)",
     )
     _common(added)
 
 
 def _add_retain(added: Parser) -> None:
-    added.add_argument("--keep-last", type=positive, metavar="N", help="how many snapshots may stay")
-    added.add_argument("--max-bytes", type=positive, metavar="N", help="how many bytes may stay")
+    added.add_argument("--keep-last", type=positive, metavar="N", help="how many snapshots to keep")
+    added.add_argument("--max-bytes", type=positive, metavar="N", help="how many bytes to keep")
     added.add_argument(
         "--pin",
         type=_digest,
         action="append",
         default=[],
         metavar="sha256:…",
-        help="a snapshot that stays in any case, such as one that serves; may be repeated",
+        help="a snapshot that is always kept, such as the current one; may be repeated",
     )
-    added.add_argument("--apply", action="store_true", help="delete; without it nothing is changed")
+    added.add_argument("--apply", action="store_true", help="delete; without it nothing changes")
     _common(added)
 
 
@@ -93,7 +95,7 @@ def _guarded(run: Run) -> Run:
 
     def command(args: argparse.Namespace) -> int:
         if not args.store.is_dir():
-            raise UsageError(f"--store: {printable(str(args.store))} is no directory; make it first")
+            raise UsageError(f"--store: {printable(str(args.store))} is no directory; create it first")
         try:
             return run(args)
         except (MismatchError, NoGoodCopyError, BadCopyError) as error:
@@ -115,9 +117,7 @@ def _fail(args: argparse.Namespace, error: Exception, code: Exit) -> int:
 def _capture(args: argparse.Namespace) -> int:
     limits = Limits(max_files=args.max_files, max_bytes=args.max_bytes)
     if args.store.resolve().is_relative_to(args.path.resolve()):
-        raise UsageError(
-            "--store: lies inside PATH, so that a copy would be part of what is copied; name another place"
-        )
+        raise UsageError("--store: lies inside PATH, so the copy would contain itself; name another place")
     with Progress() as progress:
         _require(args, limits, progress)
         found = capture_path(args.path, ".", args.store, args.digest, limits=limits, progress=progress)
@@ -233,7 +233,7 @@ def _plan_text(decided: Plan, stayed: tuple[tuple[str, str], ...], *, applied: b
     ]
     lines += [f"keep {item.digest}: {item.why}" for item in decided.keep]
     if decided.delete and not applied:
-        lines.append("nothing was changed; add --apply to delete")
+        lines.append("nothing changed; add --apply to delete")
     return "\n".join(lines) or "no snapshots"
 
 

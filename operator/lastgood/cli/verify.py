@@ -10,11 +10,13 @@ from typing import Any, Final
 import yaml
 
 from lastgood.api.names import Reason
-from lastgood.cli import parser, signatures
+from lastgood.api.text import listed
+from lastgood.cli import parser
 from lastgood.cli.digest import limits_of, read
 from lastgood.cli.parser import Exit, UsageError
 from lastgood.cli.progress import Progress
-from lastgood.cli.sign import single_file
+from lastgood.cli.signing import signatures
+from lastgood.cli.signing.sign import single_file
 from lastgood.verify import (
     FileEntry,
     RefusedEntryError,
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the verdict; the exit code says it too."""
     wanted = signatures.wanted(args)
     if not args.digest and not wanted:
-        raise UsageError("--digest or --signature: one is needed, because nothing to check is not a pass")
+        raise UsageError("--digest or --signature: one is required; without a check nothing passes")
     if args.manifest and not args.digest:
         raise UsageError("--manifest: belongs to --digest; give it too")
     result = _by_digest(args) if args.digest else _by_reading(args)
@@ -133,7 +135,7 @@ def _signed(
     judgement = found.judgement
     if judgement.signed:
         return code, {**body, "message": f"{result.message}, signed by {', '.join(judgement.signers)}"}
-    body["findings"] += [finding for item in found.signatures for finding in item.findings][:MAX_FINDINGS]
+    body["findings"] += listed([finding for item in found.signatures for finding in item.findings], MAX_FINDINGS)
     code = Exit.UNREADABLE if judgement.signed is None else Exit.REFUSED
     return code, {**body, "verdict": str(judgement.reason), "message": judgement.message}
 

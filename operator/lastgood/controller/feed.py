@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from lastgood.api.names import OPT_IN_LABEL
 from lastgood.controller.queue import Queue, backoff
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.problems import ApiError, ForbiddenError, NotFoundError, quiet
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind, key_of, related_name, version_of
-from lastgood.kube.client import Client
-from lastgood.kube.problems import ApiError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -64,18 +64,29 @@ class Feed:
             if namespace in ("", key.namespace):
                 self._queue.add(key)
 
+    def remembered_changed(self, namespace: str) -> None:
+        """Ask for a pass of the ModelDeployments of a namespace of which something is kept."""
+        for key in self._cache.keys((Kind.DEPLOYMENT,)):
+            if key.namespace == namespace:
+                self._queue.add(key)
+
+    def deployments(self, namespace: str) -> list[str]:
+        """Return the names of the ModelDeployments that are there."""
+        return [str(body["metadata"]["name"]) for body in self._cache.list(Kind.DEPLOYMENT, namespace)]
+
     async def fill(self) -> None:
         """List everything, however long it takes until the API server answers; then the cache is complete."""
         failures = 0
-        while not self._cache.complete:
+        while True:
             try:
                 await self._list_all()
-                self._cache.complete = True
+                break
             except ApiError as error:
                 failures += 1
                 pause = backoff(failures)
-                logger.warning("cannot list everything yet, again in %.1f s: %s", pause, explained(error))
+                logger.log(quiet(error), "initial list failed, retrying in %.1f s: %s", pause, explained(error))
                 await asyncio.sleep(pause)
+        self._cache.complete = True
         settle_memory()
 
     async def run(self) -> None:
@@ -85,24 +96,41 @@ class Feed:
             try:
                 await self.sweep()
             except ApiError as error:
-                logger.warning("cannot sweep, again later: %s", error)
+                logger.log(quiet(error), "cannot sweep, retrying later: %s", error)
             await asyncio.sleep(SWEEP_EVERY * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, no secret
 
     async def sweep(self, *, settle: float = SETTLE) -> int:
         """Compare the cache with what is there, repair it, and return how much was wrong."""
-        suspects = [key for kind in Kind for scope in self._scopes for key in await self._doubtful(kind, scope)]
+        suspects = [key for kind in Kind for scope in self._scopes for key in await self._doubted(kind, scope)]
         if not suspects:
             return 0
         await asyncio.sleep(settle)
         repaired = [await self._settle(key, version) for key, version in suspects]
         return sum(repaired)
 
+    async def _doubted(self, kind: Kind, scope: str | None) -> list[tuple[Key, int | None]]:
+        """One list that cannot be read, and is told elsewhere, keeps no other from being compared."""
+        try:
+            return await self._doubtful(kind, scope)
+        except ApiError as error:
+            if not error.told:
+                raise
+            return []
+
     async def _list_all(self) -> None:
         for kind in Kind:
             for scope in self._scopes:
-                items, _ = await self._list(kind, scope, metadata_only=False)
-                for body in items:
+                for body in await self._listed(kind, scope):
                     self.see(kind, None, body)
+
+    async def _listed(self, kind: Kind, scope: str | None) -> list[Body]:
+        """Return a list; where we may not look in one namespace the others go on, and it counts as incomplete."""
+        try:
+            return (await self._list(kind, scope, metadata_only=False))[0]
+        except ForbiddenError as error:
+            if scope is None or len(self._scopes) == 1 or not error.told:
+                raise
+            return []
 
     async def _list(self, kind: Kind, scope: str | None, *, metadata_only: bool) -> tuple[list[Body], str]:
         selector = SELECTORS.get(kind, "")
@@ -142,7 +170,7 @@ class Feed:
             self._gone(key.kind, body)
         elif not self._cache.put(key.kind, body):
             return False
-        logger.warning("the watch missed that %s %s", key, "is gone" if gone else "has changed")
+        logger.warning("the watch missed an event: %s %s", key, "is gone" if gone else "has changed")
         return True
 
     def _gone(self, kind: Kind, body: Body) -> None:

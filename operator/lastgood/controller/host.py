@@ -16,8 +16,8 @@ import kopf
 from lastgood.api.names import OPT_IN_LABEL
 from lastgood.controller.feed import Feed
 from lastgood.errors import BrokenError
+from lastgood.kube.api.connection import Connection
 from lastgood.kube.cache import RESOURCES, Kind
-from lastgood.kube.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +70,11 @@ class Host:
         """Watch until `stop`.
 
         Raises:
-            BrokenError: kopf has stopped watching by itself, as it does when a definition is deleted. It then
-                takes seconds to end, blind, so we do not wait for it.
+            BrokenError: kopf has stopped watching by itself. It then takes seconds to end, blind, so we do not
+                wait for it. A definition that is deleted, and a right that is lost, are no reason: see connection.
         """
         operator = asyncio.create_task(self._operate(), name="kopf")
-        ended = asyncio.create_task(self._ended.wait(), name="kopf has ended")
+        ended = asyncio.create_task(self._ended.wait(), name="kopf has stopped")
         try:
             await asyncio.wait({operator, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():

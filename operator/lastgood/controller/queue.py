@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from lastgood.errors import TransientError
+from lastgood.kube.api.problems import ApiError, quiet
 from lastgood.kube.cache import Key, Kind
 
 logger = logging.getLogger(__name__)
@@ -165,9 +166,11 @@ class Lane:
         count = self._failures[key] = self._failures.get(key, 0) + 1
         pause = backoff(count)
         if isinstance(error, TransientError):
-            logger.info("%s: %s; again in %.1f s", key, error, pause)
+            logger.info("%s: %s; retrying in %.1f s", key, error, pause)
+        elif isinstance(error, ApiError):  # the API server's own sentence: a traceback would say nothing more
+            logger.log(quiet(error), "%s: %s; retrying in %.1f s", key, error, pause)
         else:
-            logger.error("%s: the pass failed; again in %.1f s", key, pause, exc_info=error)
+            logger.error("%s: reconcile failed; retrying in %.1f s", key, pause, exc_info=error)
         return pause
 
 

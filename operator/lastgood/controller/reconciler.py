@@ -2,27 +2,30 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from lastgood.api.fields import Fields, compact
-from lastgood.api.meta import Condition, Meta, merge_conditions, read_conditions
-from lastgood.api.names import Reason, Type
-from lastgood.controller.capturer import Capturer
-from lastgood.controller.errands import Means
-from lastgood.controller.keeper import Keeper
+from lastgood.api.meta import Meta, read_conditions
+from lastgood.api.names import Reason
+from lastgood.controller.errands.capturer import Capturer
+from lastgood.controller.errands.errands import Means
+from lastgood.controller.errands.keeper import Keeper
+from lastgood.controller.errands.repairer import Repairer
+from lastgood.controller.errands.scanner import ExternalScanners
+from lastgood.controller.errands.verifier import Verifier
 from lastgood.controller.queue import Queue
-from lastgood.controller.repairer import Repairer
 from lastgood.controller.sampler import Sampler
-from lastgood.controller.scanner import ExternalScanners
-from lastgood.controller.verifier import Verifier
-from lastgood.core.decide import Early, decide, early, foreseen, intending
-from lastgood.core.observed_snapshot import ObservedSnapshot
-from lastgood.core.requests import waiting_records
-from lastgood.core.snapshot import decide_snapshot
+from lastgood.core.decide import decide
+from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
+from lastgood.core.gate import refused
+from lastgood.core.requests.gone import ObservedGone, decide_gone
+from lastgood.core.snapshot.decide import decide_snapshot
+from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import (
+    Action,
     CaptureSnapshot,
     CreateRecord,
     Decision,
@@ -31,30 +34,34 @@ from lastgood.core.state import (
     RepairSnapshot,
     RunChecks,
     ScanSnapshot,
+    SwitchFirst,
     Tell,
     Verify,
 )
-from lastgood.errors import TransientError
-from lastgood.kube.act import Actor
-from lastgood.kube.audit import Audit
+from lastgood.core.status.report import unread
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.problems import ConflictError, NotFoundError
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
 from lastgood.kube.calm import Calm
-from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
+from lastgood.kube.notices.notice import Notices
 from lastgood.kube.observe import Invalid, Observer
-from lastgood.kube.problems import ConflictError, NotFoundError
-from lastgood.kube.quarantine import Quarantine
-from lastgood.kube.trust import TrustPolicies
+from lastgood.kube.shared.quarantine import Quarantine
+from lastgood.kube.shared.remembered import RememberedFacts
+from lastgood.kube.shared.trust import TrustPolicies
+from lastgood.kube.writes.act import Actor, Write
 from lastgood.settings import Settings
 from lastgood.signals.addresses import AddressPolicy
+from lastgood.signals.hosts import HostPolicy, parse_rules
 from lastgood.signals.http import HttpProbe
+from lastgood.signals.usable import unusable
 
 logger = logging.getLogger(__name__)
 
-MOST_STEPS = 40
-MOST_CONFLICTS = 5
-MOST_WAITING = 16
 LONGEST = 300.0
+Seen = TypeVar("Seen")
+Looking = Callable[[], Awaitable[Seen | Invalid | None]]
+Writing = Callable[[Key, Turn[Seen]], Awaitable[None]]
 
 
 class Reconciler:
@@ -67,8 +74,9 @@ class Reconciler:
         cache: Cache,
         queue: Queue,
         quarantine: Quarantine,
+        remembered: RememberedFacts,
         trust: TrustPolicies,
-        audit: Audit,
+        notices: Notices,
         calm: Calm,
         settings: Settings,
         memory: Memory,
@@ -76,16 +84,31 @@ class Reconciler:
         self._client = client
         self._cache = cache
         self._memory = memory
-        self._probe = HttpProbe(deny=AddressPolicy(allow_loopback=settings.allow_loopback))
+        hosts = HostPolicy(
+            rules=parse_rules(settings.trigger_hosts, settings.cluster_domain),
+            domain=settings.cluster_domain,
+            allow_loopback=settings.allow_loopback,
+        )
+        self._probe = HttpProbe(deny=AddressPolicy(allow_loopback=settings.allow_loopback), hosts=hosts)
         self._observer = Observer(
             client=client,
             cache=cache,
             quarantine=quarantine,
             trust=trust,
             memory=memory,
+            remembered=remembered,
             reverify=timedelta(seconds=settings.reverify_interval),
+            judge=lambda deployment: unusable(deployment, hosts),
         )
-        self._actor = Actor(client=client, cache=cache, quarantine=quarantine, audit=audit, memory=self._memory)
+        self._remembered = remembered
+        self._actor = Actor(
+            client=client,
+            cache=cache,
+            quarantine=quarantine,
+            remembered=remembered,
+            notices=notices,
+            memory=self._memory,
+        )
         self._verifier = Verifier(client=client, settings=settings, memory=self._memory, trust=trust, wake=queue.add)
         self._copying(client, settings, queue, calm)
         self._scanners = ExternalScanners(
@@ -111,14 +134,6 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; return in how many seconds the next one is due, if one is."""
-        for _ in range(MOST_CONFLICTS):
-            try:
-                return await self._pass(key)
-            except (ConflictError, NotFoundError):
-                await self._observer.refresh(key)
-        raise TransientError(f"{key}: somebody else writes it all the time")
-
-    async def _pass(self, key: Key) -> float | None:
         match key.kind:
             case Kind.SNAPSHOT:
                 return await self._snapshot(key)
@@ -138,129 +153,124 @@ class Reconciler:
         await self._probe.close()
 
     async def _snapshot(self, key: Key) -> float | None:
-        for _ in range(MOST_STEPS):
-            observed = self._observer.snapshot(key)
-            if observed is None:
-                return self._forget(key)
-            if isinstance(observed, Invalid):
-                return await self._invalid(key, observed)
-            decision = decide_snapshot(observed)
-            if decision.action is None:
-                return decision.requeue_after
-            await self._do_snapshot(key, observed, decision)
-        raise TransientError(f"{key}: no end after {MOST_STEPS} steps")
+        async def look() -> ObservedSnapshot | Invalid | None:
+            return self._observer.snapshot(key)
 
-    async def _do_snapshot(self, key: Key, observed: ObservedSnapshot, decision: Decision) -> None:
-        action, snapshot = decision.action, observed.snapshot
-        if isinstance(action, Verify):
-            await self._verifier.start(action.snapshot, key)
-        elif isinstance(action, RepairSnapshot | KeepEvidence):
-            await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
-            errands = self._repairer if isinstance(action, RepairSnapshot) else self._keeper
-            errands.start(action.snapshot, key)
-        elif isinstance(action, ScanSnapshot):
-            self._scanners.start(action.snapshot, action.scanners, key)
-        elif isinstance(action, CaptureSnapshot):
-            self._capturer.start(action.snapshot, key)
-        elif action is not None and not isinstance(action, RunChecks):
-            await self._actor.act(key, action)
-            await self._actor.tell(snapshot.meta, "ModelSnapshot", decision, digest=snapshot.digest)
+        rest = await self._drive(key, execute(decide_snapshot, FOR_SNAPSHOTS), look, self._write_snapshot)
+        if isinstance(rest, Invalid):
+            return await self._invalid(key, rest)
+        return rest.after if rest.observed else self._forget(key)
 
     async def _deployment(self, key: Key) -> float | None:
+        async def look() -> Observed | Invalid | None:
+            return await self._observer.deployment(key)
+
         try:
-            return await self._steps(key)
+            rest = await self._drive(key, execute(decide, refused=refused), look, self._write)
+            if isinstance(rest, Invalid):
+                return await self._invalid(key, rest)
+            if rest.observed and rest.decision:
+                return self._rest(key, rest.observed, rest.decision)
+            self._forget(key)
+            return await self._gone(key)
         finally:
             self._calm.relax(key)
 
-    async def _steps(self, key: Key) -> float | None:
-        fresh = False
-        for _ in range(MOST_STEPS):
-            observed = await self._observer.deployment(key)
-            if observed is None:
-                return self._forget(key)
-            if isinstance(observed, Invalid):
-                return await self._invalid(key, observed)
-            if fresh and (first := early(observed)):
-                await self._switch_first(key, first)
-                continue
-            decision = decide(observed)
-            if decision.action is None:
-                return self._rest(key, observed, decision)
-            self._press(key, observed, decision)
-            if isinstance(decision.action, CreateRecord):
-                await self._open(key, observed, decision, decision.action)
-                fresh = True
-                continue
-            if not fresh:
-                await self._refresh(key, observed)
-                fresh = True
-                continue
-            if not await self._do(key, observed, decision):
-                return self._rest(key, observed, decision)
-        raise TransientError(f"{key}: no end after {MOST_STEPS} steps")
+    async def _gone(self, key: Key) -> float | None:
+        """End the records of a ModelDeployment that is not there; a record may be seen before what it is about."""
 
-    async def _refresh(self, key: Key, observed: Observed) -> None:
-        """Nothing is done on the word of a watch."""
-        keys = [Key(Kind.WORKLOAD, key.namespace, observed.deployment.target)]
-        active = observed.deployment.status.active
-        if active:
-            keys.append(Key(Kind.ROLLBACK, key.namespace, active.name))
-        # One that is over must not be taken up again because the watch has not told of its outcome.
-        waiting = waiting_records(observed)[:MOST_WAITING]
-        keys += [Key(Kind.ROLLBACK, key.namespace, record.name) for record in waiting]
-        await self._observer.refresh(key, *(each for each in keys if self._cache.get(each)))
+        async def look() -> ObservedGone | Invalid | None:
+            return None if self._cache.get(key) else self._observer.gone(key)
 
-    def _press(self, key: Key, observed: Observed, decision: Decision) -> None:
+        rest = await self._drive(key, execute(decide_gone, FOR_GONE), look, self._write_gone)
+        return rest.after if isinstance(rest, Rest) and rest.observed else 0.0
+
+    async def _drive(
+        self, key: Key, steps: Pass[Seen], look: Looking[Seen], write: Writing[Seen]
+    ) -> Rest[Seen] | Invalid:
+        """Carry out what a pass asks for, until it rests."""
+        answer: Seen | Answer | None = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                found: Rest[Seen] = end.value
+                return found
+            if isinstance(step, Turn):
+                answer = await self._take(key, step, write)
+                continue
+            seen = await look()
+            if isinstance(seen, Invalid):
+                return seen
+            answer = seen
+
+    async def _take(self, key: Key, turn: Turn[Seen], write: Writing[Seen]) -> Answer:
+        """Write and read at the same time."""
+        if isinstance(turn.observed, Observed):
+            self._press(key, turn.observed, turn.decision.action)
+        try:
+            await _together(write(key, turn), self._observer.read(key, turn.reads, turn.observed))
+        except (ConflictError, NotFoundError) as error:
+            if error.told:
+                raise  # a definition is missing: to look again is no use
+            return Answer.CONFLICT
+        return Answer.DONE
+
+    async def _write_snapshot(self, key: Key, turn: Turn[ObservedSnapshot]) -> None:
+        snapshot = turn.observed.snapshot
+        for action in turn.actions:
+            if isinstance(action, Verify):
+                await self._verifier.start(action.snapshot, key)
+            elif isinstance(action, RepairSnapshot | KeepEvidence):
+                await self._actor.tell(snapshot.meta, "ModelSnapshot", turn.decision, digest=snapshot.digest)
+                errands = self._repairer if isinstance(action, RepairSnapshot) else self._keeper
+                errands.start(action.snapshot, key)
+            elif isinstance(action, ScanSnapshot):
+                self._scanners.start(action.snapshot, action.scanners, key)
+            elif isinstance(action, CaptureSnapshot):
+                self._capturer.start(action.snapshot, key)
+            elif isinstance(action, Write):
+                await self._actor.act(key, action)
+                await self._actor.tell(snapshot.meta, "ModelSnapshot", turn.decision, digest=snapshot.digest)
+
+    async def _write_gone(self, key: Key, turn: Turn[ObservedGone]) -> None:
+        for action in turn.actions:
+            if turn.observed.waiting and isinstance(action, Write):
+                await self._actor.tell(turn.observed.waiting.meta, str(RESOURCES[Kind.ROLLBACK].kind), turn.decision)
+                await self._actor.act(key, action)
+
+    async def _write(self, key: Key, turn: Turn[Observed]) -> None:
+        """Carry out a decision about a ModelDeployment: told first, and then all at the same time."""
+        observed, writes = turn.observed, [action for action in turn.actions if isinstance(action, Write)]
+        if writes:
+            await self._tell(observed, turn.decision)
+        for action in turn.actions:
+            if isinstance(action, Verify):
+                await self._verifier.start(action.snapshot, key)
+            elif isinstance(action, RunChecks):
+                self._sampler.check(key, observed.deployment, action.checks)
+        await _together(*(self._actor.act(key, action, observed) for action in writes))
+
+    async def _tell(self, observed: Observed, decision: Decision) -> None:
+        """Say what is done, and what else people have to hear of."""
+        beside = (
+            Decision(
+                reason=item.reason, message=item.message, actions=(item.action,) if item.action else (), tell=item.tell
+            )
+            for item in decision.alerts
+        )
+        for told in (decision, *beside):
+            await self._actor.tell(observed.deployment.meta, "ModelDeployment", told, **facts_of(observed, told.action))
+
+    def _press(self, key: Key, observed: Observed, action: Action | None) -> None:
         """Let Events and copies wait while a rollback has not switched yet: they take the same server and disk."""
         active = observed.deployment.status.active
         record = observed.active
         waits = active is not None and (record is None or record.status.switched_at is None)
-        if waits or isinstance(decision.action, CreateRecord):
+        if waits or isinstance(action, CreateRecord | SwitchFirst):
             self._calm.press(key)
         else:
             self._calm.relax(key)
-
-    async def _open(self, key: Key, observed: Observed, decision: Decision, create: CreateRecord) -> None:
-        """Write a record and its lock, and look afresh at what the choice will rest on, all at the same time.
-
-        A record made on a stale view is harmless: its name is derived from what was seen, and is there already then.
-        """
-        await self._actor.tell(observed.deployment.meta, "ModelDeployment", decision, **_facts(observed))
-        if create.spec.emergency and observed.deployment.status.active is None:
-            record = self._actor.act(key, intending(observed, create), observed)
-            await _together(record, self._observer.refresh(key))  # its lock waits until it has switched
-            return
-        record, lock = self._actor.act(key, create, observed), foreseen(observed, create)
-        if lock is None:
-            await _together(self._refresh(key, observed), record)
-            return
-        # The lock is written under the resource version that was seen, and its answer is the ModelDeployment as it is.
-        # So is the switch under the workload's: on a stale view it is refused, and everything is looked at afresh.
-        await _together(self._lock(key, observed, lock), record, self._observer.refresh())
-
-    async def _switch_first(self, key: Key, first: Early) -> None:
-        """Make an emergency's switch, and then write its lock with the intent that it was made with."""
-        self._press(key, first.holding, first.switch)
-        await self._do(key, first.holding, first.switch)
-        self._memory.watch(key, first.observed.deployment).early.add(first.record)
-        await self._do(key, first.observed, first.lock)
-
-    async def _lock(self, key: Key, observed: Observed, decision: Decision) -> None:
-        await self._do(key, observed, decision)
-
-    async def _do(self, key: Key, observed: Observed, decision: Decision) -> bool:
-        """Carry out a decision; tell whether the next one can be made at once."""
-        action, meta = decision.action, observed.deployment.meta
-        if isinstance(action, Verify):
-            await self._verifier.start(action.snapshot, key)
-            return True
-        if isinstance(action, RunChecks):
-            self._sampler.check(key, observed.deployment, action.checks)
-            return False
-        if action is not None and not isinstance(action, CaptureSnapshot | ScanSnapshot):
-            await self._actor.tell(meta, "ModelDeployment", decision, **_facts(observed))
-            await self._actor.act(key, action, observed)
-        return True
 
     def _rest(self, key: Key, observed: Observed, decision: Decision) -> float | None:
         waits = [LONGEST, decision.requeue_after, self._sampler.follow(key, observed)]
@@ -268,6 +278,8 @@ class Reconciler:
 
     def _forget(self, key: Key) -> float | None:
         self._memory.forget(key)
+        if key.kind is Kind.DEPLOYMENT:
+            self._remembered.doubt(key.namespace, key.name)
         self._verifier.forget(key)
         self._capturer.forget(key)
         self._repairer.forget(key)
@@ -280,27 +292,28 @@ class Reconciler:
         """Say what is wrong with a spec; everything else of the object stays as it is."""
         meta = Meta.from_body(invalid.body)
         status = Fields(invalid.body, strict=False).child("status")
-        rows = [
-            Condition(
-                type=type_,
-                status=value,
-                reason=Reason.INVALID_SPEC,
-                message=invalid.message,
-                generation=meta.generation,
-            )
-            for type_, value in ((Type.READY, "False"), (Type.STALLED, "True"))
-        ]
         old = read_conditions(status)
-        new = merge_conditions(old, rows, self._memory.now())
+        new = unread(
+            old,
+            invalid.message,
+            serves=key.kind is Kind.DEPLOYMENT,
+            generation=meta.generation,
+            now=self._memory.now(),
+        )
         if new == old:
             return None
         body: Mapping[str, Any] = {
             "metadata": {"resourceVersion": meta.resource_version},
             "status": {"conditions": [compact(item.as_body()) for item in new.values()]},
         }
-        answer = await self._client.patch(
-            RESOURCES[key.kind], key.namespace, key.name, dict(body), subresource="status"
-        )
+        try:
+            answer = await self._client.patch(
+                RESOURCES[key.kind], key.namespace, key.name, dict(body), subresource="status"
+            )
+        except (ConflictError, NotFoundError) as error:
+            if error.told:
+                raise
+            return 1.0  # it has changed since, or is gone, which the watch is about to say
         self._cache.put(key.kind, answer)
         decision = Decision(reason=Reason.INVALID_SPEC, message=invalid.message, tell=Tell.WARNING)
         await self._actor.tell(meta, str(RESOURCES[key.kind].kind), decision)
@@ -314,14 +327,17 @@ async def _together(*work: Awaitable[None]) -> None:
             raise outcome
 
 
-def _facts(observed: Observed) -> dict[str, object]:
+def facts_of(observed: Observed, action: Action | None) -> dict[str, object]:
     """Return what a line of the security log says beside the reason."""
     status, active = observed.deployment.status, observed.deployment.status.active
+    rollback, by = (active.name, active.spec.get("requestedBy", "")) if active else ("", "")
+    if isinstance(action, SwitchFirst):
+        rollback, by = action.record.name, action.record.spec.requested_by
     return {
         "model": observed.deployment.model,
         "serving": status.snapshot,
         "digest": status.digest,
         "desired": observed.deployment.snapshot,
-        "rollback": active.name if active else "",
-        "requestedBy": active.spec.get("requestedBy", "") if active else "",
+        "rollback": rollback,
+        "requestedBy": by,
     }

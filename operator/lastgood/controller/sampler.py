@@ -4,32 +4,29 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from lastgood.api.deployment import Check, ModelDeployment, Trigger, WorkloadSource
-from lastgood.api.names import DIGEST_STAMP
-from lastgood.api.signal import Sample, Verdict
-from lastgood.core.faults import speaks_of_what_serves, workload_sample
+from lastgood.api.facts.signal import Sample, Verdict
+from lastgood.api.names import DIGEST_STAMP, LookError
+from lastgood.api.specs.deployment import Check, ModelDeployment, Trigger, WorkloadSource
+from lastgood.core.serving.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.state import Observed
 from lastgood.core.workload import Workload
 from lastgood.errors import LastgoodError
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.resources import PODS
 from lastgood.kube.cache import Key
-from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory, Watch, tallied
-from lastgood.kube.resources import PODS
 from lastgood.signals.errors import ExpressionError
-from lastgood.signals.expression import Expression
+from lastgood.signals.expression import compiled
 from lastgood.signals.http import HttpProbe
 from lastgood.signals.workload import crash_looping
 
+MOST_LOOKS = 32
+"""Under way for one ModelDeployment: as many as it may have triggers and checks."""
+_SOON = 1.0
+
 logger = logging.getLogger(__name__)
-
-
-@lru_cache(maxsize=4096)
-def compiled(text: str) -> Expression:
-    """Return an expression, compiled once."""
-    return Expression.compile(text)
 
 
 class Sampler:
@@ -41,24 +38,33 @@ class Sampler:
         self._memory = memory
         self._wake = wake
         self._busy: dict[tuple[Key, str], asyncio.Task[None]] = {}
-        self._last: dict[tuple[Key, str], datetime] = {}
+        self._last: dict[Key, dict[str, datetime]] = {}
 
     def follow(self, key: Key, observed: Observed) -> float | None:
         """Start the looks that are due, and return in how many seconds the next one is."""
         deployment = observed.deployment
         if not deployment.status.snapshot:
             return None
-        votes = (trigger for trigger in deployment.triggers if speaks_of_what_serves(observed, trigger))
+        votes = (
+            trigger
+            for trigger in deployment.triggers
+            if f"trigger/{trigger.name}" not in observed.unusable and speaks_of_what_serves(observed, trigger)
+        )
+        # Whoever gives triggers other names all the time neither fills the memory, nor asks more than the bounds allow.
+        names, last = {f"trigger/{trigger.name}" for trigger in deployment.triggers}, self._last.get(key, {})
+        self._last[key] = {name: at for name, at in last.items() if name in names}
         return min((self._follow(key, observed, trigger) for trigger in votes), default=None)
 
     def _follow(self, key: Key, observed: Observed, trigger: Trigger) -> float:
         place, interval = (key, f"trigger/{trigger.name}"), trigger.interval.total_seconds()
-        last = self._last.get(place)
+        last = self._last[key].get(place[1])
         rest = interval - (observed.now - last).total_seconds() if last else 0.0
         if rest > 0:
             return rest
         if place not in self._busy:
-            self._last[place] = observed.now
+            if sum(busy == key for busy, _ in self._busy) >= MOST_LOOKS:
+                return _SOON
+            self._last[key][place[1]] = observed.now
             watch = self._memory.watch(key, observed.deployment)
             self._spawn(place, self._look(key, observed, trigger, watch))
         return interval
@@ -81,7 +87,7 @@ class Sampler:
         sample = await self._sample(observed, trigger)
         if watch.period != period:
             return  # something else serves now: this says nothing about it
-        watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), sample, self._memory.now)
+        watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), sample, self._memory.now, trigger)
         self._wake(key)
 
     async def _sample(self, observed: Observed, trigger: Trigger) -> Sample:
@@ -89,14 +95,16 @@ class Sampler:
             if isinstance(trigger.source, WorkloadSource):
                 return await self._workload(observed, trigger.source)
             expression = compiled(trigger.failure_condition)
-            return await self._probe.sample(trigger.source.url, expression, trigger.source.timeout.total_seconds())
+            timeout = trigger.source.timeout.total_seconds()
+            namespace = observed.deployment.meta.namespace
+            return await self._probe.sample(trigger.source.url, expression, timeout, namespace=namespace)
         except ExpressionError as error:
-            return _silent(f"failureCondition: {error}", invalid=True)
-        except LastgoodError as error:
+            return _silent(f"failureCondition: {error}", LookError.INVALID_EXPRESSION)
+        except LastgoodError as error:  # of the API server: the pods could not be listed
             return _silent(str(error))
-        except Exception as error:  # one look that breaks must not stop the others
+        except Exception:  # one look that breaks must not stop the others
             logger.exception("trigger %s", trigger.name)
-            return _silent(f"{type(error).__name__} while looking")
+            return _silent("the check failed; see the operator's log")
 
     async def _workload(self, observed: Observed, source: WorkloadSource) -> Sample:
         workload = observed.workload
@@ -116,20 +124,20 @@ class Sampler:
         record = watch.record
         try:
             expression = compiled(check.success_condition)
-            sample = await self._probe.check(check.source.url, expression, check.source.timeout.total_seconds())
+            timeout = check.source.timeout.total_seconds()
+            sample = await self._probe.check(check.source.url, expression, timeout, namespace=key.namespace)
         except ExpressionError as error:
-            sample = _silent(f"successCondition: {error}", invalid=True)
-        except Exception as error:  # without an answer the rollback would wait for ever
+            sample = _silent(f"successCondition: {error}", LookError.INVALID_EXPRESSION)
+        except Exception:  # without an answer the rollback would wait for ever
             logger.exception("check %s", check.name)
-            sample = _silent(f"{type(error).__name__} while looking")
+            sample = _silent("the check failed; see the operator's log")
         if watch.record == record:
             watch.checks[check.name] = tallied(watch.checks.get(check.name), sample, self._memory.now)
             self._wake(key)
 
     def forget(self, key: Key) -> None:
         """Stop looking for a deployment that is gone."""
-        for place in [place for place in self._last if place[0] == key]:
-            del self._last[place]
+        self._last.pop(key, None)
 
     async def close(self) -> None:
         """Stop every look."""
@@ -139,8 +147,8 @@ class Sampler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _silent(error: str, *, invalid: bool = False) -> Sample:
-    return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512], invalid=invalid)
+def _silent(error: str, kind: LookError = LookError.FAILED) -> Sample:
+    return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512], kind=kind)
 
 
 def _is_of(pod: Mapping[str, Any], workload: Workload) -> bool:

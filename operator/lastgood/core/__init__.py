@@ -1,1 +1,1 @@
-"""The decisions, pure: observed values in, decision out. Read rollback.py first."""
+"""The decisions, pure: observed values in, decision out. Read rollback/course.py first."""

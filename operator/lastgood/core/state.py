@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from lastgood.api.deployment import Check, ModelDeployment
-from lastgood.api.deployment_status import DeploymentStatus, Intent
-from lastgood.api.evidence import PassedOver, Scan
-from lastgood.api.external import ExternalScan
-from lastgood.api.names import Digest, Reason, RecordName, SnapshotName
-from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
-from lastgood.api.signal import Verdict
-from lastgood.api.signature import Examined
-from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.external import untold
-from lastgood.core.trust import Scanner, Trust
+from lastgood.api.facts.deployment_status import DeploymentStatus, Intent
+from lastgood.api.facts.evidence import PassedOver, Scan
+from lastgood.api.facts.external import ExternalScan
+from lastgood.api.facts.remembered import Remembered
+from lastgood.api.facts.signal import Unusable, Verdict
+from lastgood.api.facts.signature import Examined
+from lastgood.api.names import Digest, LookError, Reason, RecordName, SnapshotName
+from lastgood.api.specs.deployment import Check, ModelDeployment
+from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.core.snapshot.external import untold
+from lastgood.core.trust.policy import Scanner, Trust
 from lastgood.core.workload import Workload
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 FRESH = timedelta(seconds=15)
 """How old a finished verification may be to count as made at the moment of use."""
 
@@ -52,8 +54,9 @@ class Checked:
 class Tally:
     """The samples of one trigger or check since what serves changed.
 
-    `looks` counts all of them, `streak` the last verdict in a row; `invalid` means that the expression itself cannot be
-    used.
+    `looks` counts all of them, `streak` the last verdict in a row, and `since` is when that row began. `kind` is what
+    kind of error the last one had. `settled` is when it was healthy last, or when it was asked first; `fell` is when it
+    was last not healthy for as many looks as count.
     """
 
     verdict: Verdict
@@ -61,8 +64,11 @@ class Tally:
     at: datetime
     value: str = ""
     error: str = ""
-    invalid: bool = False
+    kind: LookError | None = None
     looks: int = 1
+    since: datetime | None = None
+    settled: datetime | None = None
+    fell: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,22 @@ class Drift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What the API server, or a policy in it, did not allow: when last, and how often in a row.
+
+    It says nothing about what was to be written: it is asked for again, after pauses that grow.
+    """
+
+    at: datetime
+    count: int = 1
+
+    @property
+    def again(self) -> datetime:
+        """When it is asked for again: 1, 2, 4 … 60 seconds after it was refused."""
+        return self.at + min(REFUSED, timedelta(seconds=2 ** min(self.count - 1, 6)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """Everything a decision about a ModelDeployment may know.
 
@@ -82,9 +104,14 @@ class Observed:
     in this namespace to why; `trust` are the policies of the namespace and of the cluster, for whichever model.
     `checked` and `verifying` hold this process's verifications by snapshot; `tallies` and `checks` are by trigger and
     by check of the active rollback; `taken` are record names that somebody else's objects have; `refused` are the
-    snapshots, by name, whose switch the API server did not allow, and the digests whose quarantine it did not, with
-    the time; `early` are the records for which this process has switched before it had the lock; `nonce` is 32 hex
-    digits that nobody can foresee; `heard` is what external scanners told this process.
+    snapshots, by name, whose switch the API server did not allow, the records, by name, and the digests whose
+    quarantine it did not, with the time; `switched_first` has the records for which this process has switched before
+    it had the lock, and to what; `began` is when the rollback that is asked about begins, where it has no lock yet;
+    `nonce` is 32 hex digits that nobody can foresee; `heard` is what external scanners told this process.
+    `remembered` is what is kept of this ModelDeployment beyond its deletion, None where it could not be read yet,
+    with a sentence why not, if there is one; `recalled` means that its status has been completed from there.
+    `unusable` says why triggers and checks can never be looked at, by `trigger/NAME` and `check/NAME`; `watched` is
+    since when this process has looked at what serves, and `unserved` when it last saw that not every pod serves it.
     """
 
     now: datetime
@@ -101,10 +128,17 @@ class Observed:
     checks: Mapping[str, Tally] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
     taken: frozenset[str] = frozenset()
-    refused: Mapping[str, datetime] = field(default_factory=dict)
-    early: frozenset[RecordName] = frozenset()
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    switched_first: Mapping[RecordName, Intent] = field(default_factory=dict)
+    began: datetime | None = None
     nonce: str = "0" * 32
     heard: Mapping[SnapshotName, tuple[ExternalScan, ...]] = field(default_factory=dict)
+    remembered: Remembered | None = None
+    remembered_problem: str = ""
+    recalled: bool = False
+    unusable: Mapping[str, Unusable] = field(default_factory=dict)
+    watched: datetime | None = None
+    unserved: datetime | None = None
 
     def snapshot(self, name: str) -> ModelSnapshot | None:
         """Return a snapshot by its name."""
@@ -120,6 +154,12 @@ class Observed:
         active = self.deployment.status.active
         return self.record(active.name) if active else None
 
+    @property
+    def since(self) -> datetime | None:
+        """When the rollback under way took its lock, or begins; None where there is none."""
+        active = self.deployment.status.active
+        return (active.since or _LONG_AGO) if active else self.began
+
     def found(self, snapshot: ModelSnapshot) -> Checked | None:
         """Return the last verification of this very snapshot that this process finished."""
         checked = self.checked.get(snapshot.name)
@@ -133,11 +173,14 @@ class Observed:
         return replace(snapshot, status=replace(snapshot.status, verification=replace(last, copy=fresh.copy)))
 
     def was_refused(self, what: str) -> bool:
-        """Tell whether the API server refused a switch or a quarantine, for this rollback or just now."""
-        at, active = self.refused.get(what), self.deployment.status.active
-        if at is None:
-            return False
-        return self.now - at <= REFUSED or (active is not None and active.since is not None and at >= active.since)
+        """Tell whether the API server refused it within the last minute."""
+        found = self.refused.get(what)
+        return found is not None and self.now - found.at <= REFUSED
+
+    def rest(self, what: str) -> float:
+        """Return for how many seconds what was refused is not asked for again."""
+        found = self.refused.get(what)
+        return max(0.0, (found.again - self.now).total_seconds()) if found else 0.0
 
     def fresh(self, snapshot: ModelSnapshot) -> Checked | None:
         """Return the verification of a snapshot that was finished just now by this process.
@@ -148,12 +191,11 @@ class Observed:
         A refusal counts for as long as the rollback that asked for it runs: else two large snapshots that both
         cannot be read would be tried in turn for ever.
         """
-        checked = self.found(snapshot)
+        checked, since = self.found(snapshot), self.since
         if checked is None:
             return None
-        active = self.deployment.status.active
-        during = active is None or active.since is None or checked.at >= active.since
-        if checked.reason != Reason.VERIFIED and active is not None and during:
+        during = since is None or checked.at >= since
+        if checked.reason != Reason.VERIFIED and since is not None and during:
             return checked
         if not during or self._left_since(snapshot.name, checked.at):
             return None
@@ -170,8 +212,10 @@ class Observed:
         return any(end is not None and end >= at for end in ends)
 
 
+REMEMBERED = "remembered"
+"""What is noted as refused where the API server does not allow to keep facts."""
 REFUSED = timedelta(seconds=60)
-"""How long a refusal of the API server counts outside of a rollback; within one it counts to its end."""
+"""The longest pause until what the API server refused is asked for again."""
 
 
 class Tell(StrEnum):
@@ -219,8 +263,21 @@ class Switch:
     """Write the bound fields of a snapshot to the workload, in one apply under its uid and resource version."""
 
     snapshot: ModelSnapshot
-    stamp: bool = True
     drift: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchFirst(Switch):
+    """The same for an emergency whose lock comes after it; `record` has the intent."""
+
+    record: ModelRollback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopt:
+    """Become an owner of the bound fields as they are, without our stamps: no pod template changes."""
+
+    snapshot: ModelSnapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +330,13 @@ class QuarantineDigest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remember:
+    """Keep what outlives the ModelDeployment."""
+
+    facts: Remembered
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpdateSnapshot:
     """Write facts on a ModelSnapshot."""
 
@@ -286,11 +350,13 @@ Action = (
     | DeleteRecord
     | UpdateDeployment
     | Switch
+    | Adopt
     | Verify
     | CaptureSnapshot
     | ScanSnapshot
     | RunChecks
     | QuarantineDigest
+    | Remember
     | UpdateSnapshot
 )
 
@@ -299,7 +365,8 @@ Action = (
 class Step:
     """What a rule answers: why, in words; what to do; which facts changed; and when to look again (seconds).
 
-    A step without an action and without changed facts is a wait, and its reason is what `Ready` says.
+    A step without an action and without changed facts is a wait, and its reason is what `Ready` says. Where it warns or
+    alerts, people hear of it once for each reason and what it is `about`: see alerts.py.
     """
 
     reason: Reason
@@ -308,14 +375,25 @@ class Step:
     facts: DeploymentStatus | None = None
     after: float | None = None
     tell: Tell = Tell.NOBODY
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """One action at most, why, and when to look again (seconds; None: when something changes)."""
+    """A batch of actions, why, and when to look again (seconds; None: when something changes).
+
+    The actions may be carried out at the same time, in any order, and in part: whatever of them was done, the next
+    decision goes on from there. `alerts` are what is told beside it.
+    """
 
     reason: Reason
     message: str
-    action: Action | None = None
+    actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
     tell: Tell = Tell.NOBODY
+    alerts: tuple[Step, ...] = ()
+
+    @property
+    def action(self) -> Action | None:
+        """The first of its actions, which most are alone."""
+        return self.actions[0] if self.actions else None

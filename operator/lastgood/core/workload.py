@@ -1,20 +1,28 @@
 """The workload as observed, and how a snapshot is bound to it."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding, ModelDeployment
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
 from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.sources import Source
+from lastgood.api.specs.bindable import PLACEHOLDER, field_of, granted, opt_in, text_mistake, word_mistake
+from lastgood.api.specs.deployment import (
+    AnnotationBinding,
+    Binding,
+    EnvBinding,
+    ImageBinding,
+    ModelDeployment,
+    first_mistake,
+)
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.sources import Source
 
 Problem = tuple[Reason, str]
-_PLACEHOLDER = re.compile(r"\$\((\w+)\)")
+OWNERSHIP = (Reason.OWNED_BY_ANOTHER, Reason.TARGET_SHARED)
+"""Problems that go away when another ModelDeployment does: nobody wakes us for that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,10 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A Deployment, with what a decision needs of it."""
+    """A Deployment, with what a decision needs of it.
+
+    `rivals` are other ModelDeployments that target it; nobody looks for them where the label says whose it is.
+    """
 
     meta: Meta
     containers: Mapping[str, Container] = field(default_factory=dict)
@@ -65,6 +76,7 @@ class Workload:
     rollout: Rollout = field(default_factory=Rollout)
     owners: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     selector: Mapping[str, str] = field(default_factory=dict)
+    rivals: tuple[str, ...] = ()
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> "Workload":
@@ -137,12 +149,25 @@ class Bound:
 def render(
     bindings: Iterable[Binding], snapshot: ModelSnapshot, place: Source | None = None
 ) -> tuple[Bound, ...] | None:
-    """Return the values that a snapshot gives the bound fields, or None where it has none for one of them.
+    """Return the values that a snapshot gives the bound fields, or None where one of them has none that may be written.
 
     They lead to the copy that was good when it was last read, unless another place is named.
     """
-    place = place or snapshot.place
-    words = {
+    words = _words(snapshot, place or snapshot.place)
+    filled = [(binding, *_filled(binding.value, words)) for binding in bindings]
+    if any(wrong for _, _, wrong in filled):
+        return None
+    return tuple(Bound(binding=binding, value=value) for binding, value, _ in filled)
+
+
+def unbound(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> str:
+    """Return why a snapshot gives one of the bound fields no value that may be written, or nothing."""
+    words = _words(snapshot, snapshot.place)
+    return next((wrong for binding in bindings if (wrong := _filled(binding.value, words)[1])), "")
+
+
+def _words(snapshot: ModelSnapshot, place: Source) -> dict[str, str]:
+    return {
         "path": place.path,
         "uri": place.uri,
         "image": snapshot.image,
@@ -150,13 +175,25 @@ def render(
         "version": snapshot.version,
         "name": snapshot.name,
     }
-    bound = []
-    for binding in bindings:
-        used = _PLACEHOLDER.findall(binding.value)
-        if not all(words.get(word) for word in used):
-            return None
-        bound.append(Bound(binding=binding, value=_PLACEHOLDER.sub(lambda match: words[match[1]], binding.value)))
-    return tuple(bound)
+
+
+def _filled(value: str, words: Mapping[str, str]) -> tuple[str, str]:
+    """Return a binding's value filled in, and why that may not be written, if so.
+
+    It is looked at once more when it is whole: two harmless parts may make a reference to another variable, or a way
+    out of the directory, together.
+    """
+    used = PLACEHOLDER.findall(value)
+    missing = next((word for word in used if not words[word]), None)
+    if missing:
+        where = "spec.runtime.image" if missing == "image" else f"$({missing})"
+        return "", f"a binding needs a value that the snapshot does not have: {where}"
+    odd = next(((word, wrong) for word in used if (wrong := word_mistake(word, words[word]))), None)
+    if odd:
+        return "", f"$({odd[0]}) would be {words[odd[0]][:128]!r}; where it is bound, it {odd[1]}"
+    filled = PLACEHOLDER.sub(lambda match: words[match[1]], value)
+    wrong = text_mistake(filled)
+    return filled, f"a binding would write {filled[:128]!r}, which {wrong}" if wrong else ""
 
 
 def current(workload: Workload, binding: Binding) -> str | None:
@@ -174,9 +211,7 @@ def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnap
 
     Any of its copies will do: which of them was good last may change, and is no reason to start every pod anew.
     """
-    bindings = tuple(bindings)
-    places = (*(place for _, place in snapshot.copies), snapshot.place)
-    if not any(_has(workload, render(bindings, snapshot, place)) for place in places):
+    if carried(workload, bindings, snapshot) is None:
         return False
     stamp = workload.template_annotations.get(DIGEST_STAMP)
     return stamp is None or (
@@ -184,14 +219,27 @@ def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnap
     )
 
 
-def _has(workload: Workload, bound: Iterable[Bound] | None) -> bool:
-    return bound is not None and all(current(workload, item.binding) == item.value for item in bound)
+def carried(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnapshot) -> tuple[Bound, ...] | None:
+    """Return the values that the bound fields have, if they are those of one of the snapshot's copies."""
+    bindings = tuple(bindings)
+    places = (*(place for _, place in snapshot.copies), snapshot.place)
+    values = (render(bindings, snapshot, place) for place in places)
+    return next((bound for bound in values if bound is not None and _has(workload, bound)), None)
+
+
+def _has(workload: Workload, bound: Iterable[Bound]) -> bool:
+    return all(current(workload, item.binding) == item.value for item in bound)
+
+
+def stamped_as(workload: Workload, name: str, digest: str) -> bool:
+    """Tell whether the pods carry our stamps of a snapshot, which need not be there any more."""
+    found = workload.template_annotations
+    return bool(name and digest) and (found.get(SNAPSHOT_STAMP), found.get(DIGEST_STAMP)) == (name, digest)
 
 
 def stamped(workload: Workload, snapshot: ModelSnapshot) -> bool:
     """Tell whether our apply of a snapshot went through, whatever an admission webhook made of a bound value."""
-    stamps = workload.template_annotations
-    return (stamps.get(SNAPSHOT_STAMP), stamps.get(DIGEST_STAMP)) == (snapshot.name, snapshot.digest)
+    return stamped_as(workload, snapshot.name, snapshot.digest)
 
 
 def template(
@@ -236,16 +284,57 @@ def workload_problem(deployment: ModelDeployment, workload: Workload | None) -> 
     name = deployment.target
     if workload is None:
         return Reason.TARGET_NOT_FOUND, f"spec.targetRef: there is no Deployment {name!r} in this namespace"
+    if problem := _owner_problem(deployment, workload):
+        return problem
     if workload.meta.labels.get(OPT_IN_LABEL) != deployment.meta.name:
-        command = (
-            f"kubectl label --overwrite -n {deployment.meta.namespace} deployment/{name} "
-            f"{OPT_IN_LABEL}={deployment.meta.name}"
+        return Reason.NOT_OPTED_IN, f"Deployment {name!r} has not opted in; {_opt_in(deployment, workload)}"
+    wrong = next((found for binding in deployment.bindings if (found := _binding_problem(workload, binding))), None)
+    return wrong or _not_granted(deployment, workload)
+
+
+def _not_granted(deployment: ModelDeployment, workload: Workload) -> Problem | None:
+    """The label lends the workload; what of it may be written, and with which value, is the owner's word as well."""
+    allowed = granted(workload.meta.annotations)
+    missing = [field_of(binding.word) for binding in deployment.bindings if binding.word not in allowed]
+    if not missing:
+        return None
+    told = f"Deployment {deployment.target!r} does not allow what spec.bindings would write to {', '.join(missing)}"
+    return Reason.NOT_BINDABLE, f"{told}; {_opt_in(deployment, workload)}"
+
+
+def _opt_in(deployment: ModelDeployment, workload: Workload) -> str:
+    return opt_in(
+        namespace=deployment.meta.namespace,
+        workload=deployment.target,
+        deployment=deployment.meta.name,
+        words=(binding.word for binding in deployment.bindings),
+        annotations=workload.meta.annotations,
+    )
+
+
+def _owner_problem(deployment: ModelDeployment, workload: Workload) -> Problem | None:
+    """Say which other ModelDeployment has the workload, or asks for it as well. There is no command to paste here."""
+    owner, name = workload.meta.labels.get(OPT_IN_LABEL, ""), deployment.target
+    if owner == deployment.meta.name:
+        return None
+    if owner and owner in workload.rivals:
+        return Reason.OWNED_BY_ANOTHER, (
+            f"Deployment {name!r} has opted in to ModelDeployment {owner!r}, and can have only one. Nothing is "
+            "written. Delete this one, or give it another spec.targetRef; to hand the workload over, delete the other "
+            "one first"
         )
-        return Reason.NOT_OPTED_IN, f"Deployment {name!r} has not opted in; its owner does so with: {command}"
-    return next((found for binding in deployment.bindings if (found := _binding_problem(workload, binding))), None)
+    if not owner and workload.rivals:
+        others = ", ".join(repr(other) for other in workload.rivals[:5])
+        return Reason.TARGET_SHARED, (
+            f"Deployment {name!r} is the target of ModelDeployment {others} as well, and has opted in to none. It "
+            "can have only one. Delete the others: the one that stays then says how to opt in"
+        )
+    return None
 
 
 def _binding_problem(workload: Workload, binding: Binding) -> Problem | None:
+    if mistake := first_mistake(binding):  # refused when it is read as well; here it is next to the write
+        return Reason.INVALID_SPEC, f"spec.bindings: {mistake[0]}: {mistake[1]}"
     if isinstance(binding, AnnotationBinding):
         return None
     container = workload.containers.get(binding.container)
@@ -270,6 +359,15 @@ def conflicts(workload: Workload, bindings: Iterable[Binding]) -> tuple[tuple[Bi
         for binding in bindings
         for manager, fields in workload.owners
         if manager != FIELD_MANAGER and _owns(fields, _field_path(binding, workload.containers))
+    )
+
+
+def borrowed(workload: Workload, bindings: Iterable[Binding]) -> bool:
+    """Tell whether a bound field is another manager's alone: a manifest that gives it up deletes it."""
+    ours = [fields for manager, fields in workload.owners if manager == FIELD_MANAGER]
+    return any(
+        not any(_owns(fields, _field_path(binding, workload.containers)) for fields in ours)
+        for binding, _ in conflicts(workload, bindings)
     )
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from lastgood.api.names import OPT_IN_LABEL
-from lastgood.kube.resources import DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
+from lastgood.kube.api.resources import DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
 
 Body = dict[str, Any]
 Bodies = list[Body]  # named here, because Cache has a method of that name

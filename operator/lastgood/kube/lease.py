@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from lastgood.errors import TransientError
-from lastgood.kube.problems import AlreadyExistsError, ApiError, ConflictError, InvalidError, NotFoundError
-from lastgood.kube.resources import LEASES, Resource
+from lastgood.kube.api.problems import AlreadyExistsError, ApiError, ConflictError, InvalidError, NotFoundError, quiet
+from lastgood.kube.api.resources import LEASES, Resource
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class Lease:
         self._tried = clock()
         self._seen: Sighting | None = None
         self._version = ""
+        self._waits_for = ""
 
     @property
     def mine(self) -> bool:
@@ -110,7 +111,7 @@ class Lease:
             NotLeaderError: somebody else may be writing.
         """
         if not self.mine:
-            raise NotLeaderError("the Lease is not ours: another replica may be writing")
+            raise NotLeaderError("this replica does not hold the Lease: another one may be writing")
 
     async def run(self) -> None:
         """Take and keep the Lease for ever."""
@@ -126,9 +127,9 @@ class Lease:
                 renewed = await self._attempt()
         except (ConflictError, AlreadyExistsError, InvalidError, NotFoundError) as error:
             self._version = ""  # look before trying again
-            logger.info("the Lease was written, or deleted, by somebody else: %s", error)
+            logger.info("another client changed or deleted the Lease: %s", error)
         except (ApiError, TimeoutError) as error:
-            logger.warning("cannot reach the Lease: %s", error or "no answer in time")
+            logger.log(quiet(error), "cannot reach the Lease: %s", error or "no answer in time")
         self._announce()
         return renewed
 
@@ -154,9 +155,14 @@ class Lease:
         except NotFoundError:
             return self._may_create() and self._keep(sent, await self._create())
         self._version = ""
-        if self._may_take(found):
-            return await self._take(found)
+        why = self._why_free(found)
+        if why:
+            taken = await self._take(found)
+            self._waits_for = ""
+            logger.info("took the Lease: %s", why)
+            return taken
         self._valid_until = float("-inf")  # somebody else holds it, whatever our clock says
+        self._stand_by(found["spec"]["holderIdentity"])
         return False
 
     async def _take(self, found: Body) -> bool:
@@ -168,14 +174,23 @@ class Lease:
         sent = self._clock()
         return self._keep(sent, await self._patch(changes))
 
-    def _may_take(self, found: Body) -> bool:
-        """Ours, nobody's, or not touched for the whole duration that its holder asked for."""
+    def _why_free(self, found: Body) -> str:
+        """Ours, nobody's, or not touched for the whole duration that its holder asked for; empty if we have to wait."""
         spec = found.get("spec") or {}
         holder = spec.get("holderIdentity")
-        if not holder or holder == self.identity:
-            return True
+        if not holder:
+            return "nobody held it"
+        if holder == self.identity:
+            return "it was ours"
         duration = min(float(spec.get("leaseDurationSeconds") or self._seconds), LONGEST_LEASE)
-        return self._unchanged(found["metadata"]["resourceVersion"]) >= duration
+        expired = self._unchanged(found["metadata"]["resourceVersion"]) >= duration
+        return f"{holder} has not renewed it for {duration:g} s" if expired else ""
+
+    def _stand_by(self, holder: str) -> None:
+        """Say for whom we wait, once for each."""
+        if holder != self._waits_for:
+            self._waits_for = holder
+            logger.info("standing by: %s holds the Lease", holder)
 
     def _may_create(self) -> bool:
         """Nobody's yet, as far as we know; if we saw another's that is gone, its holder may not know that yet."""

@@ -2,15 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from lastgood.api.deployment import ModelDeployment
-from lastgood.api.evidence import Capture, Forensics
-from lastgood.api.external import ExternalScan
+from lastgood.api.facts.deployment_status import Intent
+from lastgood.api.facts.evidence import Capture, Forensics
+from lastgood.api.facts.external import ExternalScan
+from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.names import Reason, RecordName, SnapshotName
-from lastgood.api.signal import Sample
-from lastgood.core.state import Checked, Drift, Tally
+from lastgood.api.specs.deployment import ModelDeployment, Trigger
+from lastgood.core.serving.triggers import fallen
+from lastgood.core.state import REFUSED, Checked, Drift, Refusal, Tally
 from lastgood.kube.cache import Key
 from lastgood.kube.clock import Clock, utc_now
 
@@ -22,13 +24,26 @@ class Watch:
     """What was sampled for one ModelDeployment while one snapshot serves."""
 
     period: Period = ("", "", "", False)
+    since: datetime | None = None
+    unserved: datetime | None = None
     tallies: dict[str, Tally] = field(default_factory=dict)
     checks: dict[str, Tally] = field(default_factory=dict)
     record: str = ""
     drift: Drift = field(default_factory=Drift)
     taken: set[str] = field(default_factory=set)
-    refused: dict[str, datetime] = field(default_factory=dict)
-    early: set[RecordName] = field(default_factory=set)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    switched_first: dict[RecordName, Intent] = field(default_factory=dict)
+
+    def refuse(self, what: str, now: datetime) -> Refusal:
+        """Note that the API server did not allow something; after a while without, the count begins anew."""
+        before = self.refused.get(what)
+        count = before.count + 1 if before and now - before.again <= REFUSED else 1
+        self.refused[what] = Refusal(at=now, count=count)
+        return self.refused[what]
+
+    def allow(self, what: str) -> None:
+        """Note that it was allowed."""
+        self.refused.pop(what, None)
 
 
 class Memory:
@@ -59,7 +74,8 @@ class Memory:
         period = (deployment.meta.uid, status.snapshot, since, status.available_at is not None)
         record = status.active.name if status.active else ""
         if watch.period != period:
-            watch.period, watch.tallies, watch.drift = period, {}, Drift()
+            watch.period, watch.since, watch.tallies, watch.drift = period, self.now(), {}, Drift()
+            watch.unserved = None
         if watch.record != record:
             watch.record, watch.checks = record, {}
         return watch
@@ -184,15 +200,20 @@ class Memory:
         self._watches.pop(key, None)
 
 
-def tallied(before: Tally | None, sample: Sample, clock: Clock) -> Tally:
-    """Return a tally with one more sample in."""
-    streak = before.streak + 1 if before and before.verdict == sample.verdict else 1
-    return Tally(
+def tallied(before: Tally | None, sample: Sample, clock: Clock, trigger: Trigger | None = None) -> Tally:
+    """Return a tally with one more sample in, of a trigger or of a check."""
+    same = before if before and before.verdict == sample.verdict else None
+    now = clock()
+    tally = Tally(
         verdict=sample.verdict,
-        streak=streak,
-        at=clock(),
+        streak=same.streak + 1 if same else 1,
+        since=same.since if same else now,
+        at=now,
         value=sample.value,
         error=sample.error,
-        invalid=sample.invalid,
+        kind=sample.kind,
         looks=before.looks + 1 if before else 1,
+        settled=before.settled if before and sample.verdict is not Verdict.HEALTHY else now,
+        fell=before.fell if before else None,
     )
+    return replace(tally, fell=now) if trigger and fallen(trigger, tally, now) else tally

@@ -2,29 +2,40 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any, TypeVar
 
-from lastgood.api.deployment import ModelDeployment
-from lastgood.api.rollback import ModelRollback
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.core.capture import asks_for_capture
-from lastgood.core.observed_snapshot import ObservedSnapshot
+from lastgood.api.facts.signal import Unusable
+from lastgood.api.fields import Fields
+from lastgood.api.names import OPT_IN_LABEL, RecordName
+from lastgood.api.specs.deployment import ModelDeployment
+from lastgood.api.specs.rollback import ModelRollback
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.execute import What
+from lastgood.core.requests.gone import ObservedGone
+from lastgood.core.requests.remember import recalled
+from lastgood.core.requests.requests import waiting_records
+from lastgood.core.serving.soak import serves
+from lastgood.core.snapshot.capture import asks_for_capture
+from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Observed
-from lastgood.core.trust import Trust
+from lastgood.core.trust.policy import Trust
 from lastgood.core.workload import Workload
 from lastgood.errors import InvalidSpecError
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.problems import NotFoundError
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind, key_of
-from lastgood.kube.client import Client
 from lastgood.kube.memory import Memory
-from lastgood.kube.problems import NotFoundError
-from lastgood.kube.quarantine import Quarantine
-from lastgood.kube.trust import TrustPolicies
+from lastgood.kube.shared.quarantine import Quarantine
+from lastgood.kube.shared.remembered import RememberedFacts
+from lastgood.kube.shared.trust import TrustPolicies
 
 Body = dict[str, Any]
 T = TypeVar("T")
+MOST_WAITING = 17  # open records that are read afresh
 PARSERS: Mapping[Kind, Callable[[Body], Any]] = {
     Kind.SNAPSHOT: ModelSnapshot.from_body,
     Kind.DEPLOYMENT: ModelDeployment.from_body,
@@ -52,15 +63,20 @@ class Observer:
         quarantine: Quarantine,
         trust: TrustPolicies,
         memory: Memory,
+        remembered: RememberedFacts,
         reverify: timedelta,
+        judge: Callable[[ModelDeployment], Mapping[str, Unusable]],
     ) -> None:
         self._client = client
         self._cache = cache
         self._quarantine = quarantine
         self._trust = trust
         self._memory = memory
+        self._remembered = remembered
         self._reverify = reverify
-        self._parsed: dict[Key, tuple[int, Any]] = {}
+        self._judge = judge
+        self._judged: dict[Key, tuple[ModelDeployment, Mapping[str, Unusable]]] = {}
+        self._parsed: dict[Key, tuple[Body, Any]] = {}
 
     async def deployment(self, key: Key) -> Observed | Invalid | None:
         """Return what a decision about a ModelDeployment is made from, or None where it is gone."""
@@ -72,22 +88,32 @@ class Observer:
             workload = await self._unlabelled(workload_key)
         else:
             workload = self._parse(workload_key)
-        return self._observed(key, deployment, workload)
+        return self._observed(key, deployment, self._contested(key, deployment, workload))
+
+    def _contested(self, key: Key, deployment: ModelDeployment, workload: Workload | None) -> Workload | None:
+        """Say who else targets a workload, where its label does not settle it: only then are all of them looked at."""
+        if workload is None or workload.meta.labels.get(OPT_IN_LABEL) == deployment.meta.name:
+            return workload
+        others = self._cache.list(Kind.DEPLOYMENT, key.namespace)
+        rivals = {key_of(Kind.DEPLOYMENT, body).name for body in others if target_of(body) == deployment.target}
+        return replace(workload, rivals=tuple(sorted(rivals - {key.name})))
 
     def _observed(self, key: Key, deployment: ModelDeployment, workload: Workload | None) -> Observed:
-        snapshot_keys = self._family(key, deployment)
+        records = self._records(key)
+        snapshot_keys = self._family(key, deployment, records)
         checked, verifying = self._memory.names(snapshot_keys)
         watch = self._memory.watch(key, deployment)
-        records = self._cache.related(Kind.ROLLBACK, key.namespace, key.name)
-        return Observed(
+        kept, problem = self._remembered.of(key.namespace, key.name, deployment.meta.uid)
+        whole = recalled(deployment, kept)
+        observed = Observed(
             now=self._memory.now(),
-            deployment=deployment,
+            deployment=whole,
             workload=workload,
-            complete=self._complete,
+            complete=self._complete(key.namespace),
             trust=self._policies(key.namespace),
             snapshots=self._all(snapshot_keys, ModelSnapshot),
             quarantined=self._quarantine.entries(key.namespace),
-            records=self._all([key_of(Kind.ROLLBACK, body) for body in records], ModelRollback),
+            records=records,
             checked=checked,
             verifying=verifying,
             tallies=dict(watch.tallies),
@@ -95,16 +121,52 @@ class Observer:
             drift=watch.drift,
             taken=frozenset(watch.taken),
             refused=dict(watch.refused),
-            early=frozenset(watch.early),
+            switched_first=dict(watch.switched_first),
             nonce=secrets.token_hex(16),
             heard=self._memory.heard(snapshot_keys),
+            remembered=kept,
+            remembered_problem=problem,
+            recalled=whole.status != deployment.status,
+            unusable=self._unusable(key, deployment),
+            watched=watch.since,
+        )
+        if whole.status.available_at and not serves(observed):
+            watch.unserved = observed.now
+        return replace(observed, unserved=watch.unserved)
+
+    def _unusable(self, key: Key, deployment: ModelDeployment) -> Mapping[str, Unusable]:
+        """Return what of a deployment can never be looked at, judged once for each body."""
+        known = self._judged.get(key)
+        if known is None or known[0] is not deployment:
+            self._judged[key] = known = (deployment, self._judge(deployment))
+        return known[1]
+
+    def gone(self, key: Key) -> ObservedGone:
+        """Return what a decision about the records of a ModelDeployment that is not there is made from."""
+        bodies = self._cache.related(Kind.WORKLOAD, key.namespace, key.name)
+        workload = next(iter(self._all([key_of(Kind.WORKLOAD, body) for body in bodies], Workload)), None)
+        kept, problem = self._remembered.of(key.namespace, key.name)
+        return ObservedGone(
+            now=self._memory.now(),
+            records=self._records(key),
+            complete=self._complete(key.namespace),
+            workload=workload,
+            remembered=kept,
+            remembered_problem=problem,
+            refused=self._memory.refused(key),
         )
 
-    def _family(self, key: Key, deployment: ModelDeployment) -> list[Key]:
-        """Return the snapshots of the model, and the one that is named though it may be of another."""
+    def _records(self, key: Key) -> tuple[ModelRollback, ...]:
+        bodies = self._cache.related(Kind.ROLLBACK, key.namespace, key.name)
+        return self._all([key_of(Kind.ROLLBACK, body) for body in bodies], ModelRollback)
+
+    def _family(self, key: Key, deployment: ModelDeployment, records: tuple[ModelRollback, ...]) -> list[Key]:
+        """Return the snapshots of the model, and those that are named though they may be of another."""
         bodies = self._cache.related(Kind.SNAPSHOT, key.namespace, deployment.model)
         keys = [key_of(Kind.SNAPSHOT, body) for body in bodies]
-        named = {Key(Kind.SNAPSHOT, key.namespace, name) for name in (deployment.snapshot, deployment.status.snapshot)}
+        asked = [record.spec.to for record in records if record.spec.to and record.status.outcome is None]
+        names = {deployment.snapshot, deployment.status.snapshot, *asked}
+        named = [Key(Kind.SNAPSHOT, key.namespace, name) for name in sorted(names)]
         return keys + [name for name in named if name not in keys and self._cache.get(name)]
 
     def snapshot(self, key: Key) -> ObservedSnapshot | Invalid | None:
@@ -119,7 +181,7 @@ class Observer:
             interval=self._reverify,
             checked=self._memory.checked(key),
             verifying=self._memory.verifying(key),
-            complete=self._complete,
+            complete=self._complete(key.namespace),
             trust=self._policies(key.namespace),
             captured=self._memory.captured(key),
             capturing=self._memory.capturing(key),
@@ -135,10 +197,10 @@ class Observer:
             ),
         )
 
-    @property
-    def _complete(self) -> bool:
-        """Tell whether everything that a choice rests on is known."""
-        return self._cache.complete and self._quarantine.synced and self._trust.synced
+    def _complete(self, namespace: str) -> bool:
+        """Tell whether everything that a choice in a namespace rests on is known."""
+        synced = self._cache.complete and self._quarantine.synced and self._trust.synced_in(namespace)
+        return synced and not self._client.connection.access.blind(namespace)
 
     def _policies(self, namespace: str) -> tuple[Trust, ...]:
         return tuple(policy.trust for policy in self._trust.of(namespace))
@@ -148,9 +210,12 @@ class Observer:
         deployments = self._all([key_of(Kind.DEPLOYMENT, body) for body in users], ModelDeployment)
         return any(asks_for_capture(deployment, snapshot) for deployment in deployments)
 
-    async def refresh(self, *keys: Key) -> None:
-        """Read objects, and the quarantine, from the API server: a watch is never fresh enough to act on."""
-        await asyncio.gather(self._quarantine.refresh(), *(self._read(each) for each in keys))
+    async def read(self, key: Key, what: Collection[What], observed: object) -> None:
+        """Read afresh, from the API server, what a pass over an object needs to know."""
+        reads = [self._read(each) for each in _keys(key, what, observed) if each == key or self._cache.get(each)]
+        if What.QUARANTINE in what:
+            reads.append(self._quarantine.refresh())
+        await asyncio.gather(*reads)
 
     async def _read(self, key: Key) -> None:
         try:
@@ -174,11 +239,36 @@ class Observer:
         body = self._cache.get(key)
         if body is None:
             self._parsed.pop(key, None)
+            self._judged.pop(key, None)
             return None
         known = self._parsed.get(key)
-        if known is None or known[0] != id(body):
-            self._parsed[key] = known = (id(body), _parsed(key.kind, body))
+        if known is None or known[0] is not body:  # the body itself is kept: the id of one that is gone is given again
+            self._parsed[key] = known = (body, _parsed(key.kind, body))
         return known[1]
+
+
+def _keys(key: Key, what: Collection[What], observed: object) -> Iterator[Key]:
+    if What.OBJECT in what:
+        yield key
+    if What.WORKLOAD in what and isinstance(observed, Observed):
+        yield Key(Kind.WORKLOAD, key.namespace, observed.deployment.target)
+    if What.RECORDS in what and isinstance(observed, Observed | ObservedGone):
+        yield from (Key(Kind.ROLLBACK, key.namespace, name) for name in islice(_open_records(observed), MOST_WAITING))
+
+
+def _open_records(observed: Observed | ObservedGone) -> Iterator[RecordName]:
+    """One that is over must not be taken up again because the watch has not told of its outcome."""
+    if isinstance(observed, ObservedGone):
+        yield from (record.name for record in observed.open)
+        return
+    if active := observed.deployment.status.active:
+        yield active.name
+    yield from (record.name for record in waiting_records(observed))
+
+
+def target_of(body: Body) -> str:
+    """Return the workload that a ModelDeployment names."""
+    return Fields(body, strict=False).child("spec").child("targetRef").text("name")
 
 
 def _parsed(kind: Kind, body: Body) -> object:

@@ -1,12 +1,13 @@
 """Metrics over HTTP: one GET, one JSON value or a sentence that says why there is none.
 
 The URL is written by whoever may write a ModelDeployment, and the answer by whoever serves it: neither is
-trusted. An address is checked in the resolver, which sees all addresses of a name, and again in the socket
-factory, which sees the very address that is about to be connected to, literal or resolved.
+trusted. `hosts.py` says which hosts are asked at all. An address is checked in the resolver, which sees all addresses
+of a name, and again in the socket factory, which sees the very address that is about to be connected to, literal or
+resolved. Nothing of an answer is shown but numbers and booleans, and no error repeats what a library says: see
+`failures.py`.
 """
 
 import asyncio
-import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +15,18 @@ from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
-from lastgood.api.signal import Sample, Verdict
+from lastgood.api.facts.signal import Sample, Verdict
+from lastgood.api.names import LookError
 from lastgood.signals.addresses import AddressPolicy
-from lastgood.signals.errors import ExpressionError, ProbeError, RefusedAddressError
-from lastgood.signals.expression import Expression
-from lastgood.signals.language.nodes import Path
+from lastgood.signals.errors import ExpressionError, ProbeError, StandInError
+from lastgood.signals.expression import MISSING, Expression, at, shown_path
+from lastgood.signals.failures import failure
+from lastgood.signals.hosts import HostPolicy, Target
 from lastgood.signals.sentences import one_sentence
 from lastgood.signals.strictjson import MAX_BYTES, UnusableValueError, parse_json
 
@@ -32,7 +35,7 @@ Lookup = Callable[[str, int, socket.AddressFamily], Awaitable[Sequence[ResolveRe
 
 _CHUNK = 64 * 1024
 _LOOKUPS = 8
-_SHOWN = 64
+_AT_ONCE = 64  # requests of one namespace; endpoints of one that hang keep no other's waiting
 _OK = 200
 _SMALL = 32 * 1024  # bytes; what is larger is read and judged off the event loop, one after another
 _REDIRECTS = range(300, 400)
@@ -41,22 +44,24 @@ _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # and nothing else is unpacked: a small body cannot grow
 }
-_MISSING = object()
 
 
 class HttpProbe:
     """Asks metrics endpoints. An asynchronous context manager; one serves all triggers."""
 
-    def __init__(self, *, deny: AddressPolicy, lookup: Lookup | None = None) -> None:
+    def __init__(self, *, deny: AddressPolicy, hosts: HostPolicy | None = None, lookup: Lookup | None = None) -> None:
         """Make a probe; it opens nothing before its first request.
 
         Args:
             deny: the addresses that are never called.
+            hosts: the hosts that may be asked; by default, only Services of the namespace that asks.
             lookup: resolves a name instead of the system's resolver.
         """
         self._deny = deny
+        self._hosts = hosts or HostPolicy(allow_loopback=deny.allow_loopback)
         self._lookup = lookup
         self._session: aiohttp.ClientSession | None = None
+        self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._judge = ThreadPoolExecutor(1, thread_name_prefix="lastgood-judge")
 
     async def __aenter__(self) -> Self:
@@ -74,17 +79,17 @@ class HttpProbe:
             await self._session.close()
             self._session = None
 
-    async def sample(self, url: str, failure_condition: Expression, timeout: float) -> Sample:  # noqa: ASYNC109 total
+    async def sample(self, url: str, failure_condition: Expression, timeout: float, *, namespace: str = "") -> Sample:  # noqa: ASYNC109 total
         """Look once: the condition tells what failure is, so true is Breached and false is Healthy."""
-        return await self._look(url, failure_condition, timeout, when_true=Verdict.BREACHED)
+        return await self._look(url, failure_condition, timeout, namespace, when_true=Verdict.BREACHED)
 
-    async def check(self, url: str, success_condition: Expression, timeout: float) -> Sample:  # noqa: ASYNC109 total
+    async def check(self, url: str, success_condition: Expression, timeout: float, *, namespace: str = "") -> Sample:  # noqa: ASYNC109 total
         """Look once: the condition tells what success is, so true is Healthy and false is Breached."""
-        return await self._look(url, success_condition, timeout, when_true=Verdict.HEALTHY)
+        return await self._look(url, success_condition, timeout, namespace, when_true=Verdict.HEALTHY)
 
-    async def fetch(self, url: str, timeout: float) -> object:  # noqa: ASYNC109 it bounds all of it, slow drips too
+    async def fetch(self, url: str, timeout: float, *, namespace: str = "") -> object:  # noqa: ASYNC109 all of it, slow drips too
         """Return the JSON value behind a URL; see `_fetch`."""
-        value, _ = await self._fetch(url, timeout)
+        value, _ = await self._fetch(url, timeout, namespace)
         return value
 
     async def _worked(self, size: int, work: Callable[[], T]) -> T:
@@ -97,49 +102,62 @@ class HttpProbe:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._judge, work)
 
-    async def _fetch(self, url: str, timeout: float) -> tuple[object, int]:  # noqa: ASYNC109 as fetch
+    async def _fetch(self, url: str, timeout: float, namespace: str) -> tuple[object, int]:  # noqa: ASYNC109 as fetch
         """Return the JSON value behind a URL, and how many bytes it was.
 
         Args:
             url: http or https, without user information.
             timeout: seconds for everything: name, connection, headers and body.
+            namespace: whose Services may be asked.
 
         Raises:
-            ProbeError: one sentence, without the path and query of the URL.
+            ProbeError: one sentence, without the path and query of the URL, and without anything that was read.
         """
-        target = _target(url)
+        target = self._hosts.target(url, namespace)
         try:
             async with asyncio.timeout(timeout):
-                body = await self._body(target)
+                async with self._rooms.setdefault(namespace, asyncio.Semaphore(_AT_ONCE)):
+                    body = await self._body(target)
                 return await self._worked(len(body), lambda: parse_json(body)), len(body)
         except TimeoutError:
-            raise ProbeError(f"{_place(target)} gave no complete answer within {timeout:g} s") from None
+            raise _error(target, LookError.TIMED_OUT, f"gave no complete answer within {timeout:g} s") from None
         except UnusableValueError as error:
-            raise ProbeError(one_sentence(f"{_place(target)} answered, but the body {error}")) from None
+            raise _error(target, LookError.UNUSABLE_JSON, f"answered, but the body {error}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ProbeError(one_sentence(f"{_place(target)} {_said(error)}")) from None
+            raise _error(target, *failure(error)) from None
 
-    async def _look(self, url: str, condition: Expression, timeout: float, *, when_true: Verdict) -> Sample:  # noqa: ASYNC109 as fetch
+    async def _look(
+        self,
+        url: str,
+        condition: Expression,
+        timeout: float,  # noqa: ASYNC109 as fetch
+        namespace: str,
+        *,
+        when_true: Verdict,
+    ) -> Sample:
         try:
-            result, size = await self._fetch(url, timeout)
+            result, size = await self._fetch(url, timeout, namespace)
         except ProbeError as error:
-            return Sample(verdict=Verdict.INCONCLUSIVE, error=str(error))
+            return Sample(verdict=Verdict.INCONCLUSIVE, error=str(error), kind=error.kind)
         value = observed(condition, result)
         try:
             holds = await self._worked(size, lambda: condition.evaluate(result))
         except ExpressionError as error:
-            return Sample(
-                verdict=Verdict.INCONCLUSIVE,
-                value=value,
-                error=one_sentence(f"the condition has no answer: {error}"),
-            )
+            told = one_sentence(f"the condition has no answer: {error}")
+            return Sample(verdict=Verdict.INCONCLUSIVE, value=value, error=told, kind=LookError.NO_ANSWER)
         otherwise = Verdict.HEALTHY if when_true is Verdict.BREACHED else Verdict.BREACHED
         return Sample(verdict=when_true if holds else otherwise, value=value)
 
-    async def _body(self, target: URL) -> bytes:
-        async with self._opened().get(target, allow_redirects=False) as response:
-            _check_head(response)
-            return await _read(response)
+    async def _body(self, target: Target) -> bytes:
+        asked = self._opened().get(
+            target.url,
+            allow_redirects=False,
+            headers={"Host": target.header},
+            server_hostname=target.host.strip("[]"),  # a certificate names the Service as people do
+        )
+        async with asked as response:
+            _check_head(target, response)
+            return await _read(target, response)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -156,8 +174,9 @@ class HttpProbe:
 
     def _connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(
-            resolver=CheckedResolver(deny=self._deny, lookup=self._lookup),
+            resolver=CheckedResolver(deny=self._deny, hosts=self._hosts, lookup=self._lookup),
             socket_factory=self._socket,
+            limit=0,  # each namespace has a bound of its own
             use_dns_cache=False,
             force_close=True,  # a connection is checked when it is made, so none is kept
         )
@@ -169,10 +188,11 @@ class HttpProbe:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names, and refuses a name with any address that is never called."""
+    """Resolves names; refuses one with any address that is never called, and a Service that stands for another host."""
 
-    def __init__(self, *, deny: AddressPolicy, lookup: Lookup | None) -> None:
+    def __init__(self, *, deny: AddressPolicy, hosts: HostPolicy, lookup: Lookup | None) -> None:
         self._deny = deny
+        self._hosts = hosts
         # Threads of their own: names that take long to resolve must not hold up those who hash files.
         self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lastgood-lookup")
         self._lookup = lookup or self._system_lookup
@@ -188,6 +208,9 @@ class CheckedResolver(AbstractResolver):
         found = list(await self._lookup(host, port, family))
         for result in found:
             self._deny.check(result["host"])
+            # What a name service calls it in the end, where that is another name (CNAME): an ExternalName Service.
+            if self._hosts.is_service(host) and result["hostname"].removesuffix(".") != host.removesuffix("."):
+                raise StandInError("a Service that stands for another host")
         return found
 
     async def close(self) -> None:
@@ -195,9 +218,11 @@ class CheckedResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _system_lookup(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-        ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        flags = socket.AI_ADDRCONFIG | socket.AI_CANONNAME
+        ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=flags)
         found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        return [_resolved(host, family, str(address[0]), port) for family, _, _, _, address in found]
+        canonical = next((name for _, _, _, name, _ in found if name), host).lower()
+        return [_resolved(canonical, family, str(address[0]), port) for family, _, _, _, address in found]
 
 
 def _resolved(name: str, family: socket.AddressFamily, address: str, port: int) -> ResolveResult:
@@ -206,93 +231,60 @@ def _resolved(name: str, family: socket.AddressFamily, address: str, port: int) 
 
 
 def observed(condition: Expression, result: object) -> str:
-    """Return what the condition reads of a result, such as `result.accuracy=0.93`, at most 256 characters."""
-    return one_sentence(", ".join(f"{_shown_path(path)}={_shown(_at(result, path))}" for path in condition.reads))
+    """Return what the condition reads of a result, such as `result.accuracy=0.93`, at most 256 characters.
 
-
-def _at(result: object, path: Path) -> object:
-    for step in path:
-        match result, step:
-            case dict(), str() if step in result:
-                result = result[step]
-            case list(), int() if 0 <= step < len(result):
-                result = result[step]
-            case _:
-                return _MISSING
-    return result
-
-
-def _shown_path(path: Path) -> str:
-    steps = (f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{json.dumps(step)}]" for step in path)
-    return "result" + "".join(steps)
+    The paths are those of the expression. Of the result there are numbers and booleans, and nothing else: whoever
+    writes a ModelDeployment must not read an endpoint through its status.
+    """
+    return one_sentence(", ".join(f"{shown_path(path)}={_shown(at(result, path))}" for path in condition.reads))
 
 
 def _shown(value: object) -> str:
     match value:
+        case bool():
+            return "true" if value else "false"
         case float() if value.is_integer() and abs(value) < 2**53:
             return str(int(value))
-        case list() | dict():
-            return f"({len(value)} elements)"
-        case _ if value is _MISSING:
+        case int() | float():
+            return str(value)
+        case _ if value is MISSING:
             return "(missing)"
         case _:
-            return one_sentence(json.dumps(value), _SHOWN)
+            return next((shown for kind, shown in _KINDS if isinstance(value, kind)), "(null)")
 
 
-def _target(url: str) -> URL:
-    try:
-        target = URL(url)
-        host, port = target.host, target.port  # a host may turn out to be no name only when it is asked for
-    except ValueError:
-        raise ProbeError("the URL cannot be read") from None
-    if target.scheme not in {"http", "https"} or not host or not port:
-        raise ProbeError("the URL is not an http or https URL with a host")
-    if target.user is not None or target.password is not None:
-        raise ProbeError("the URL has a user or a password in it, which is not supported")
-    return target
+_KINDS = ((str, "(text)"), (list, "(list)"), (dict, "(object)"))
 
 
-def _place(target: URL) -> str:
-    """Return what of a URL may be shown: a path or a query may hold a secret."""
-    return one_sentence(f"{target.host}:{target.port}", 128)
+def _error(target: Target, kind: LookError, what: str) -> ProbeError:
+    return ProbeError(one_sentence(f"{target.place} {what}"), kind)
 
 
-def _check_head(response: aiohttp.ClientResponse) -> None:
+def _check_head(target: Target, response: aiohttp.ClientResponse) -> None:
     if response.status in _REDIRECTS:
-        raise ProbeError(f"{_place(response.url)} answered with a redirect ({response.status}); none is followed")
+        what = f"answered with a redirect ({response.status}), which is not followed"
+        raise _error(target, LookError.REDIRECT, what)
     if response.status != _OK:
-        raise ProbeError(f"{_place(response.url)} answered with status {response.status} instead of {_OK}")
-    _check_encoding(response.url, response.headers)
+        raise _error(target, LookError.STATUS, f"answered with status {response.status} instead of {_OK}")
+    _check_encoding(target, response.headers)
     if (response.content_length or 0) > MAX_BYTES:
-        raise ProbeError(f"{_place(response.url)} answered with more than {MAX_BYTES} bytes")
+        raise _too_large(target)
 
 
-def _check_encoding(url: URL, headers: Mapping[str, str]) -> None:
+def _check_encoding(target: Target, headers: Mapping[str, str]) -> None:
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
-        raise ProbeError(one_sentence(f"{_place(url)} answered with a body packed as {encoding}; none is unpacked"))
+        raise _error(target, LookError.PACKED, "answered with a compressed body (Content-Encoding): not supported")
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(target: Target, response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
         body += chunk
         if len(body) > MAX_BYTES:
-            raise ProbeError(f"{_place(response.url)} answered with more than {MAX_BYTES} bytes")
+            raise _too_large(target)
     return bytes(body)
 
 
-def _said(error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorError(os_error=RefusedAddressError() as refused):
-            return f"is not called: {refused}"
-        case RefusedAddressError():
-            return f"is not called: {error}"
-        case aiohttp.ClientConnectorDNSError(os_error=cause):
-            return f"has no address: {cause.strerror or cause}"
-        case aiohttp.ClientConnectorError(os_error=cause):
-            return f"cannot be reached: {cause.strerror or cause}"
-        case aiohttp.InvalidURL():
-            return "is not called: it is no address that is spelled as usual"
-        case _:
-            return f"gave no usable answer: {type(error).__name__} {error}"
+def _too_large(target: Target) -> ProbeError:
+    return _error(target, LookError.TOO_LARGE, f"answered with more than {MAX_BYTES} bytes")

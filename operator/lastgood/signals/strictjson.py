@@ -6,16 +6,14 @@ Every number becomes a double: `result.p99_ms < 100.0` works whether the JSON sa
 
 import json
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
+
+from lastgood.api.jsonshape import ShapeError, check_shape
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_VALUES = 10_000
-
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 class UnusableValueError(ValueError):
@@ -30,15 +28,15 @@ def parse_json(body: bytes) -> object:
     """
     if not body.strip():
         raise UnusableValueError("is empty")
-    if len(body) > MAX_BYTES:
-        raise UnusableValueError(f"has more than {MAX_BYTES} bytes")
-    _check_shape(_STRINGS.sub(b"", body))
     try:
+        check_shape(body, max_bytes=MAX_BYTES, max_values=MAX_VALUES, max_depth=MAX_DEPTH)
         value = json.loads(body.decode("utf-8"), parse_int=float, parse_constant=_refuse, object_pairs_hook=_unique)
+    except ShapeError as error:
+        raise UnusableValueError(str(error)) from None
     except UnicodeDecodeError:
         raise UnusableValueError("is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise UnusableValueError(f"is not JSON: {error.msg} at character {error.pos}") from None
+    except json.JSONDecodeError:
+        raise UnusableValueError("is not JSON") from None
     except RecursionError:  # cannot be: the depth was counted; but a crash here would stop all triggers
         raise UnusableValueError("is nested too deeply") from None
     return doubles(value)
@@ -105,22 +103,6 @@ def _finite(number: float) -> float:
     if not math.isfinite(double):
         raise UnusableValueError("has NaN, Infinity or a number too large for a double")
     return double
-
-
-def _check_shape(skeleton: bytes) -> None:
-    """Bound values and depth by the brackets and commas outside strings: the parser has not run yet."""
-    if skeleton.count(b",") + skeleton.count(b"[") + skeleton.count(b"{") > MAX_VALUES:
-        raise UnusableValueError(f"has more than {MAX_VALUES} values")
-    if _depth(match.group() for match in _BRACKETS.finditer(skeleton)) > MAX_DEPTH:
-        raise UnusableValueError(f"is nested deeper than {MAX_DEPTH}")
-
-
-def _depth(brackets: Iterable[bytes]) -> int:
-    depth = deepest = 0
-    for bracket in brackets:
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _refuse(name: str) -> NoReturn:

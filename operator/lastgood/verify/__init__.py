@@ -4,7 +4,6 @@
 synchronous, may run in any thread, know no cluster, and never load, unpickle or import what they read.
 """
 
-from lastgood.verify.budget import Budget
 from lastgood.verify.check import digest, verify
 from lastgood.verify.errors import (
     LimitError,
@@ -18,7 +17,8 @@ from lastgood.verify.errors import (
 )
 from lastgood.verify.hashing import Hasher, Way, recorded_blake3, require_blake3
 from lastgood.verify.manifest import differences, manifest, manifest_digest
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.budget import Budget
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.values import Contents, FileEntry, Limits, Result, Verdict
 
 __all__ = [

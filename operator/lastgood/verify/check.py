@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lastgood.verify.apart import read_apart
-from lastgood.verify.contents import Task, read_here
 from lastgood.verify.errors import RefusedEntryError, UnreadableError, UnsteadyError
 from lastgood.verify.hashing import Way, bound_blake3, require_blake3
 from lastgood.verify.manifest import differences, manifest_digest
-from lastgood.verify.meter import Cancelled, Meter, Pace, Progress
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.apart import read_apart
+from lastgood.verify.reading.contents import Task, read_here
+from lastgood.verify.reading.meter import Cancelled, Meter, Pace, Progress
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.values import Contents, FileEntry, Limits, Result, Verdict, require_digest
 
 _DEFAULT = Limits()

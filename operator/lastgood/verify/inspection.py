@@ -10,19 +10,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from lastgood.api.evidence import LOOKED, Finding, Scan
+from lastgood.api.facts.evidence import LOOKED, Finding, Scan
+from lastgood.api.facts.signature import Examined, SignatureFact, SignatureProblem
 from lastgood.api.names import Digest, Reason
-from lastgood.api.signature import Examined, SignatureFact, SignatureProblem
 from lastgood.verify.check import verify
 from lastgood.verify.errors import RefusedEntryError, UnreadableError
-from lastgood.verify.meter import Cancelled, Pace, Progress
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import open_below, open_path, opened, reading
-from lastgood.verify.scan import Policy, ScanResult, scan
-from lastgood.verify.signing import MAX_BUNDLE, Certificate, PublicKey, SignatureError, examine
+from lastgood.verify.reading.meter import Cancelled, Pace, Progress
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import open_below, open_path, opened, reading
+from lastgood.verify.scan import Policy, ScanResult, ScanVerdict, scan
+from lastgood.verify.signing import (
+    MAX_BUNDLE,
+    Certificate,
+    PublicKey,
+    SignatureError,
+    SignatureFile,
+    examine_all,
+)
 from lastgood.verify.sources import Room, Share, Source, fetch, verify_source
 from lastgood.verify.values import FileEntry, Limits, Result, Verdict, require_digest
 
@@ -235,7 +244,6 @@ class _Inside:
     """A bundle inside the checkpoint, as it was verified."""
 
     data: bytes = b""
-    sha256: str = ""
     problem: str = ""
 
 
@@ -257,7 +265,7 @@ def _read(root: Path, relative: str, path: str, files: Mapping[str, FileEntry]) 
         return _Inside(problem=str(error))
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         return _Inside(problem=f"{printable(path)} changed after it was hashed")
-    return _Inside(data=data, sha256=entry.sha256)
+    return _Inside(data=data)
 
 
 def _bytes_of(root: Path, relative: str, path: str, size: int) -> bytes:
@@ -276,41 +284,37 @@ def _examined(question: Question, result: Result, own: Mapping[str, _Inside]) ->
     files = result.files or (
         FileEntry(path=".", size=result.size_bytes, sha256=question.digest.removeprefix("sha256:")),
     )
-    hashes = {path: item.sha256 for path, item in own.items() if item.sha256}
-    facts: list[SignatureFact] = []
-    problems: list[SignatureProblem] = []
-    for bundle in question.bundles:
-        found = _one(bundle, files, question, own, hashes)
-        if isinstance(found, SignatureFact):
-            facts.append(found)
-        else:
-            problems.append(found)
+    named = {index: _named(bundle, own) for index, bundle in enumerate(question.bundles)}
+    readable = {index: item for index, item in named.items() if isinstance(item, SignatureFile)}
+    proven = examine_all(readable, files, keys=question.keys, roots=question.roots, at=question.at)
+    problems = {index: item for index, item in named.items() if isinstance(item, SignatureProblem)}
+    told = [
+        item.as_problem(question.bundles[index].name) if isinstance(item, SignatureError) else item
+        for index, item in sorted({**proven, **problems}.items(), key=itemgetter(0))
+    ]
     return Examined(
         time=question.at,
         digest=Digest(question.digest),
         anchors=question.anchors,
-        facts=tuple(facts),
-        problems=tuple(problems),
+        facts=_facts([item for item in told if not isinstance(item, SignatureProblem)]),
+        problems=tuple(item for item in told if isinstance(item, SignatureProblem)),
     )
 
 
-def _one(
-    bundle: Bundle,
-    files: Sequence[FileEntry],
-    question: Question,
-    own: Mapping[str, _Inside],
-    hashes: Mapping[str, str],
-) -> SignatureFact | SignatureProblem:
+def _named(bundle: Bundle, own: Mapping[str, _Inside]) -> SignatureFile | SignatureProblem:
+    """Return the bytes of a bundle, or why there are none."""
     inside = own.get(bundle.path) if bundle.path else None
     problem = bundle.problem or (inside.problem if inside else "")
     data = inside.data if inside else bundle.data
     if problem or data is None:
         told = problem or "it could not be read"
         return SignatureProblem(source=bundle.name, reason=Reason.SIGNATURE_MISSING, message=told)
-    try:
-        return examine(data, files, keys=question.keys, roots=question.roots, at=question.at, own=hashes)
-    except SignatureError as error:
-        return error.as_problem(bundle.name)
+    return SignatureFile(data=data, path=bundle.path)
+
+
+def _facts(proven: Sequence[tuple[SignatureFact, ...]]) -> tuple[SignatureFact, ...]:
+    """Return one fact of every bundle before the second of any: roots without end must not crowd a signer out."""
+    return tuple(fact for row in zip_longest(*proven) for fact in row if fact is not None)
 
 
 def _scanned(root: Path, relative: str, question: Question, policy: Policy, how: How) -> Scan:
@@ -324,7 +328,17 @@ def scan_of(found: ScanResult, digest: Digest, at: datetime) -> Scan:
         Finding(severity=item.severity, rule=item.rule, file=item.file, evidence=item.evidence or item.message)
         for item in found.findings
     )
-    return Scan(time=at, digest=digest, verdict=str(found.verdict), formats=found.formats, findings=findings)
+    # Where something could not be read, it is asked again, whatever was found besides.
+    word = str(found.verdict if found.complete else ScanVerdict.UNREADABLE)
+    return Scan(
+        time=at,
+        digest=digest,
+        verdict=word,
+        formats=found.formats,
+        findings=findings,
+        left_out=found.left_out,
+        code=found.code,
+    )
 
 
 def _hash(data: bytes | None) -> str:

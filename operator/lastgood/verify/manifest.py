@@ -2,19 +2,19 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import rfc8785
 
+from lastgood.api.text import listed
 from lastgood.verify.errors import NothingToCheckError, RefusedEntryError
 from lastgood.verify.hashing import Hashed
-from lastgood.verify.meter import Meter, Progress
-from lastgood.verify.parallel import Work, hash_files
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import open_below, open_path, opened
-from lastgood.verify.tree import require_unchanged, walk
+from lastgood.verify.reading.meter import Meter, Progress
+from lastgood.verify.reading.parallel import Work, hash_files
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import open_below, open_path, opened
+from lastgood.verify.reading.tree import require_unchanged, walk
 from lastgood.verify.values import MAX_FINDINGS, FileEntry, Limits
 
 _DEFAULT = Limits()
@@ -86,7 +86,7 @@ def differences(before: Iterable[FileEntry], after: Iterable[FileEntry]) -> tupl
         del gone[path], extra[target]
     sentences += [f"{printable(path)} is missing" for path in gone]
     sentences += [f"{printable(path)} is extra" for path in extra]
-    return tuple(islice(sentences, MAX_FINDINGS))
+    return listed(sentences, MAX_FINDINGS)
 
 
 def _renamed(gone: Mapping[str, FileEntry], extra: Mapping[str, FileEntry]) -> dict[str, str]:

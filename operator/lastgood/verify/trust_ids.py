@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lastgood.api.meta import Meta
-from lastgood.api.trust import (
+from lastgood.api.specs.trust import (
     ModelTrustPolicy,
     PolicyCertificate,
     PolicyKey,
     lenient_models,
     lenient_revoked,
 )
-from lastgood.core.trust import Floor, Scanner, Trust, TrustedKey, TrustedRoot, anchors_digest
+from lastgood.core.trust.policy import Floor, Scanner, Trust, TrustedKey, TrustedRoot, anchors_digest
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.signing.certificates import Certificate, load_certificates
 from lastgood.verify.signing.errors import SignatureError
@@ -87,19 +87,26 @@ def load_policy(policy: ModelTrustPolicy, scanners: Mapping[str, str] = NO_SCANN
         formats=frozenset(policy.formats) if policy.formats is not None else None,
         scanned=policy.scanned,
         fail_on=policy.fail_on,
+        allow_unjudged=policy.allow_unjudged,
+        code=frozenset(policy.allowed_code),
         external=tuple(Scanner(name=name, image=scanners.get(name, "")) for name in policy.external),
+        images=policy.images,
         cluster=not policy.meta.namespace,
     )
     return TrustPolicy(trust=trust, keys=tuple(keys), roots=tuple(roots))
 
 
 def anchors(policies: Iterable[TrustPolicy], model: str) -> Anchors:
-    """Return the keys and roots of all policies for a model: a bundle is looked at once, for all of them."""
+    """Return the keys and roots of all policies for a model: a bundle is looked at once, for all of them.
+
+    Roots are told apart by the whole certificate. By its key alone one policy's would stand in for another's, with a
+    later end, or without its limits.
+    """
     concerned = [policy for policy in policies if policy.trust.concerns(model)]
     return Anchors(
         digest=anchors_digest(policy.trust for policy in concerned),
         keys=tuple({key.key_id: key for policy in concerned for key in policy.keys}.values()),
-        roots=tuple({root.key_id: root for policy in concerned for root in policy.roots}.values()),
+        roots=tuple({root.certificate_id: root for policy in concerned for root in policy.roots}.values()),
     )
 
 
@@ -139,7 +146,8 @@ def _trusted_root(item: PolicyCertificate, root: Certificate) -> TrustedRoot:
     term = item.term
     return TrustedRoot(
         name=item.name,
-        root_id=root.key_id,
+        root_id=root.certificate_id,
+        key_id=root.key_id,
         identity=item.identity,
         not_before=term.not_before,
         not_after=term.not_after,
@@ -152,6 +160,6 @@ def _require_different(keys: tuple[TrustedKey, ...], roots: tuple[TrustedRoot, .
     ids = [key.key_id for key in keys]
     if twice := next((key for index, key in enumerate(keys) if key.key_id in ids[:index]), None):
         raise InvalidSpecError(f"spec.signatures.keys: {twice.name!r} is the same key as another entry")
-    pairs = [(root.root_id, root.identity) for root in roots]
+    pairs = [(root.key_id, root.identity) for root in roots]
     if same := next((root for index, root in enumerate(roots) if pairs[index] in pairs[:index]), None):
         raise InvalidSpecError(f"spec.signatures.certificates: {same.name!r} is the same signer as another entry")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.evidence import Capture
+from lastgood.api.facts.evidence import Capture
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Reason
-from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
-from lastgood.api.sources import PvcSource, StoreSource
-from lastgood.core.capture import is_captured
+from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.api.specs.sources import PvcSource, StoreSource
+from lastgood.core.snapshot.capture import is_captured
 from lastgood.verify.store import path_of
 
 DIGEST = Digest(f"sha256:{'ab' * 32}")

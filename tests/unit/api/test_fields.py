@@ -84,6 +84,8 @@ BAD = [
     ("time", "2026-03-01T12:00:00", "an RFC 3339 time"),
     ("time", "0001-01-01T00:00:00+10:00", "an RFC 3339 time"),
     ("time", "9999-12-31T23:59:59Z", "an RFC 3339 time"),
+    ("time", "0002-01-01T00:00:00+23:59", "an RFC 3339 time"),
+    ("time", "9000-12-31T23:59:59-23:59", "an RFC 3339 time"),
     ("time", 5, "an RFC 3339 time"),
     ("duration", "", "a duration such as 500ms, 10s, 5m or 1h30m"),
     ("duration", "5", "a duration"),
@@ -143,6 +145,12 @@ def test_mapping_keeps_texts_only_and_not_too_many() -> None:
     assert Fields({"x": {"a": "1", "b": 2, 3: "c"}}).mapping("x") == {"a": "1"}
     assert Fields({"x": "abc"}).mapping("x") == {}
     assert len(Fields({"x": {str(number): "" for number in range(300)}}).mapping("x")) == 256
+
+
+def test_many_annotations_of_somebody_else_do_not_push_out_a_request() -> None:
+    many = {f"a{number:04}": "" for number in range(300)}
+    found = Fields({"x": {**many, "lastgood.dev/emergency-rollback": "INC-1"}}).mapping("x")
+    assert found["lastgood.dev/emergency-rollback"] == "INC-1"
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(8000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - Hypothesis wants naive bounds

@@ -6,21 +6,28 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment import AnnotationBinding, EnvBinding, HttpSource, ImageBinding, ModelDeployment
-from lastgood.api.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
-from lastgood.api.evidence import Capture, Finding, PassedOver, Scan
+from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
+from lastgood.api.facts.evidence import Capture, Finding, PassedOver, Scan
+from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
-from lastgood.api.rollback import Candidate, CheckReport, FiredTrigger, ModelRollback, RollbackSpec, RollbackStatus
-from lastgood.api.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
-from lastgood.api.snapshot import (
+from lastgood.api.specs.deployment import AnnotationBinding, EnvBinding, HttpSource, ImageBinding, ModelDeployment
+from lastgood.api.specs.rollback import (
+    Candidate,
+    CheckReport,
+    FiredTrigger,
+    ModelRollback,
+    RollbackSpec,
+    RollbackStatus,
+)
+from lastgood.api.specs.snapshot import (
     ModelSnapshot,
     QuarantineMark,
     SnapshotStatus,
     Verification,
 )
-from lastgood.api.sources import PvcSource, StoreSource
+from lastgood.api.specs.sources import PvcSource, StoreSource
 from lastgood.errors import InvalidSpecError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -97,7 +104,7 @@ def test_defaults_of_a_deployment() -> None:
     assert (read.triggers, read.checks, read.next_on_failure, read.suspend) == ((), (), True, False)
     assert (policy.automatic, policy.require_soaked, policy.soak) == (
         ("critical", "high"),
-        False,
+        True,
         timedelta(minutes=10),
     )
     assert (policy.cooldown, policy.max_per_hour, policy.history_limit) == (timedelta(minutes=5), 3, 20)
@@ -252,6 +259,7 @@ RECORD_STATUS = RollbackStatus(
     target=V1,
     target_digest=DIGEST,
     candidates=(Candidate(snapshot=V1, digest=DIGEST, verdict="Chosen", reason="Chosen", message="m"),),
+    candidates_left_out=3,
     verified_at=NOW,
     verification="Fresh",
     intent_at=NOW,
@@ -272,8 +280,10 @@ FACT = SignatureFact(
     identity="https://ci.example/release",
     not_before=NOW,
     not_after=NOW,
-    claims=Claims(model="digits", version="2", trained_at=NOW, data_cutoff=NOW, signed_at=NOW),
+    claims=Claims(model="digits", version="2", trained_at=NOW, data_cutoff=NOW, signed_at=NOW, image="r.example/x@y"),
     left_out=(".git/config",),
+    index=1,
+    outside=(0, 2),
 )
 SNAPSHOT_STATUS = SnapshotStatus(
     digest=DIGEST,
@@ -292,6 +302,8 @@ SNAPSHOT_STATUS = SnapshotStatus(
         verdict="Finding",
         formats=("pickle", "json"),
         findings=(Finding(severity=Severity.HIGH, rule="pickle-import", file="a.pkl", evidence="os.system"),),
+        left_out=7,
+        code=DIGEST,
     ),
     capture=Capture(reason="Captured", time=NOW, path="ab/cd", claim="store", message="m", bytes_done=5, size_bytes=5),
     size_bytes=5,

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastgood.api.deployment import ModelDeployment
-from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.facts.deployment_status import DeploymentStatus
 from lastgood.api.fields import compact
-from lastgood.api.rollback import ModelRollback, RollbackStatus
-from lastgood.api.snapshot import (
+from lastgood.api.specs.deployment import ModelDeployment
+from lastgood.api.specs.rollback import ModelRollback, RollbackStatus
+from lastgood.api.specs.snapshot import (
     ModelSnapshot,
     SnapshotStatus,
 )

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from lastgood.api.deployment import ModelDeployment
-from lastgood.api.evidence import MAX_FACTS, MAX_FINDINGS, TOO_MANY_FORMATS, Finding, Scan
+from lastgood.api.facts.evidence import MAX_FACTS, MAX_FINDINGS, TOO_MANY_FORMATS, Finding, Scan
+from lastgood.api.facts.signature import Examined, Method, SignatureFact
 from lastgood.api.fields import compact
 from lastgood.api.names import Digest, Severity
-from lastgood.api.signature import Examined, Method, SignatureFact
-from lastgood.api.snapshot import ConfigMapBundle, Metric, ModelSnapshot, PathBundle, SnapshotStatus
-from lastgood.api.sources import OciSource, S3Source, UrlSource
-from lastgood.api.trust import ModelTrustPolicy, lenient_models, lenient_revoked
+from lastgood.api.specs.deployment import ModelDeployment
+from lastgood.api.specs.snapshot import ConfigMapBundle, Metric, ModelSnapshot, PathBundle, SnapshotStatus
+from lastgood.api.specs.sources import OciSource, S3Source, UrlSource
+from lastgood.api.specs.trust import ModelTrustPolicy, lenient_models, lenient_revoked
 from lastgood.errors import InvalidSpecError
 from tests.unit.api.test_fields import json
 from tests.unit.api.test_kinds import DEPLOYMENT, DIGEST, SNAPSHOT, changed
@@ -44,6 +44,11 @@ def test_policy_that_names_signers_requires_them() -> None:
 def test_policy_that_asks_for_a_scan_requires_one() -> None:
     read = ModelTrustPolicy.from_body(policy(scan={}, formats={"allowed": ["json"]}))
     assert (read.scanned, read.fail_on, read.formats) == (True, Severity.HIGH, ("json",))
+    images = ModelTrustPolicy.from_body(policy(images={"repositories": ["r.example/x", "r.example:5000"]}))
+    assert (images.images, ModelTrustPolicy.from_body(policy()).images) == (("r.example/x", "r.example:5000"), None)
+    assert (read.allow_unjudged, read.allowed_code) == (False, ())
+    lenient = ModelTrustPolicy.from_body(policy(scan={"allowUnjudged": True, "allowedCode": [DIGEST]}))
+    assert (lenient.scanned, lenient.allow_unjudged, lenient.allowed_code) == (True, True, (DIGEST,))
     external = ModelTrustPolicy.from_body(policy(scan={"required": False, "external": ["acme", "beta"]}))
     assert (external.scanned, external.external) == (False, ("acme", "beta"))
 
@@ -75,6 +80,15 @@ def test_policy_that_asks_for_a_scan_requires_one() -> None:
         ({"revokedDigests": [{"digest": "sha256:x"}]}, "spec.revokedDigests[0].digest: must be sha256:"),
         ({"floor": {"dataCutoff": 7}}, "spec.floor.dataCutoff: must be an RFC 3339 time"),
         ({"formats": {"allowed": []}}, "spec.formats.allowed: must name at least one"),
+        ({"images": {}}, "spec.images.repositories: must name at least one repository"),
+        ({"images": {"repositories": []}}, "spec.images.repositories: must name at least one repository"),
+        ({"images": {"repositories": "registry.example"}}, "spec.images.repositories: must be a list"),
+        ({"images": {"repositories": ["r.example/x", "*"]}}, "spec.images.repositories[1]: must be a registry"),
+        (
+            {"images": {"repositories": ["serving"]}},
+            "spec.images.repositories[0]: must begin with the name",
+        ),
+        ({"images": {"repositories": ["r.example/x"] * 65}}, "spec.images.repositories: must be a list of at most 64"),
         ({"scan": {"external": "acme"}}, "spec.scan.external: must be a list"),
         ({"scan": {"external": ["registry/acme:1"]}}, "spec.scan.external: must be different names"),
         ({"scan": {"external": ["acme", "acme"]}}, "spec.scan.external: must be different names"),
@@ -83,6 +97,12 @@ def test_policy_that_asks_for_a_scan_requires_one() -> None:
             "spec.scan.external: must be a list of at most 8",
         ),
         ({"scan": {"failOn": "urgent"}}, "spec.scan.failOn: must be critical"),
+        ({"scan": {"allowUnjudged": "yes"}}, "spec.scan.allowUnjudged: must be true or false"),
+        ({"scan": {"allowedCode": DIGEST}}, "spec.scan.allowedCode: must be a list"),
+        ({"scan": {"allowedCode": [DIGEST, "*.py"]}}, "spec.scan.allowedCode[1]: must be sha256:"),
+        ({"scan": {"allowedCode": ["unknown"]}}, "spec.scan.allowedCode[0]: must be sha256:"),
+        ({"scan": {"allowedCode": [""]}}, "spec.scan.allowedCode[0]: must be sha256:"),
+        ({"scan": {"allowedCode": [DIGEST] * 65}}, "spec.scan.allowedCode: must be a list of at most 64"),
     ],
 )
 def test_policy_is_refused_with_a_sentence(spec: dict[str, Any], sentence: str) -> None:

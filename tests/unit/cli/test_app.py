@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lastgood import __version__
-from lastgood.api.evidence import Finding, Scan, read_examined
+from lastgood.api.facts.evidence import Finding, Scan, read_examined, read_scan
+from lastgood.api.facts.signature import Examined, Method, SignatureFact
 from lastgood.api.fields import Fields
 from lastgood.api.names import Digest, Severity
-from lastgood.api.signature import Examined, Method, SignatureFact
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.sources import PvcSource, StoreSource
-from lastgood.cli import verify_job
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.sources import PvcSource, StoreSource
 from lastgood.cli.app import build, main
+from lastgood.cli.jobs import verify_job
 from lastgood.verify import Result, Verdict, digest
 from lastgood.verify.inspection import Inspection
 
@@ -101,7 +101,7 @@ def test_help_lists_the_commands_but_not_the_operators_own(capsys: pytest.Captur
         pytest.param(["digest", "/absent"], 3, "/absent: ENOENT", id="a path that is missing"),
         pytest.param(["digest", "/dev/null"], 1, "is a character device", id="a path that is a device"),
         pytest.param(["digest", "/etc", "--max-files", "0"], 2, "--max-files: must be", id="a limit of nothing"),
-        pytest.param(["digest", "/etc", "--max-files", "1"], 3, "more with --max-files", id="a low limit"),
+        pytest.param(["digest", "/etc", "--max-files", "1"], 3, "raise the limit with --max-files", id="a low limit"),
         pytest.param(["digest", "/etc/hostname", "--out", "json"], 2, "--out", id="an abbreviated option"),
         pytest.param(["verify", "/etc/hostname"], 2, "--digest", id="no digest"),
         pytest.param(["verify", "/tmp", "--digest", "abc"], 2, "--digest: must be sha256: and", id="no digest either"),  # noqa: S108 - not written to
@@ -234,7 +234,8 @@ class TestVerifyJob:
 
     def test_as_many_findings_as_fit(self) -> None:
         short = verify_job.message("n", Inspection(result=mismatch("😀" * 999, ("😀" * 100,) * 20)))
-        assert len(json.loads(short)["findings"]) == 3
+        assert len(json.loads(short)["findings"]) == 4
+        assert json.loads(short)["findings"][-1] == "and 17 more"
 
     @given(text=st.text(), findings=st.lists(st.text(max_size=500), max_size=20))
     def test_message_always_fits(self, text: str, findings: list[str]) -> None:
@@ -256,6 +257,37 @@ class TestVerifyJob:
         read = read_examined(Fields(json.loads(short), strict=False).child("examined"))
         assert read is not None
         assert facts == 0 or read.facts or len(identity.encode()) > 600
+        assert len(read.facts) == facts or "had no room" in read.problems[0].message
+
+    @given(
+        lighter=st.integers(0, 300),
+        name=st.text(max_size=1024),
+        worst=st.sampled_from([Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL]),
+        facts=st.integers(0, 16),
+    )
+    @example(lighter=200, name="\N{BRAIN}" * 1024, worst=Severity.CRITICAL, facts=16)
+    def test_long_names_do_not_drop_the_worst_finding(
+        self, lighter: int, name: str, worst: Severity, facts: int
+    ) -> None:
+        now = datetime(2026, 11, 21, tzinfo=UTC)
+        fact = SignatureFact(method=Method.KEY, key_id="a" * 64, left_out=(name,))
+        low, grave = (
+            Finding(severity=severity, rule="r" * 64, file=name, evidence=name) for severity in (Severity.LOW, worst)
+        )
+        examined = Examined(time=now, digest=Digest(ZEROS), anchors=ZEROS, facts=(fact,) * facts)
+        scan = Scan(
+            time=now,
+            digest=Digest(ZEROS),
+            verdict="Anomaly",
+            formats=tuple(f"format-{number:010}" for number in range(40)),
+            findings=(*(low,) * lighter, grave),
+        )
+        short = verify_job.message("n" * 128, Inspection(result=mismatch(name, ()), examined=examined, scan=scan))
+        assert len(short.encode()) <= verify_job.MAX_MESSAGE
+        read = read_scan(Fields(json.loads(short), strict=False).child("scan"))
+        assert read is not None
+        assert read.findings[0].severity == worst
+        assert len(read.findings) + read.left_out == lighter + 1
 
 
 def mismatch(message: str, findings: tuple[str, ...]) -> Result:

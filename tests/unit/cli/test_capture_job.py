@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lastgood.cli.app import main
-from lastgood.cli.capture_job import message
+from lastgood.cli.jobs.capture_job import message
 from lastgood.verify import digest
 from lastgood.verify.store import path_of
 from tests.unit.verify.store.helpers import as_nobody, needs_root

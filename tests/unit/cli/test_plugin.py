@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from lastgood.api.names import EMERGENCY, QUARANTINE, RESUME, ROLLBACK
-from lastgood.cli import tables
-from lastgood.cli.plugin import main
+from lastgood.cli.oncall import tables
+from lastgood.cli.oncall.plugin import main
 
 API = "/apis/lastgood.dev/v1alpha1"
 TIME = r" \(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\)"
@@ -205,7 +205,7 @@ def test_history_is_newest_first(api: Api, capsys: pytest.CaptureFixture[str]) -
     [
         (["rollback", "absent", "--reason", "x"], "modeldeployments/absent is not in namespace ml; see `kubectl get"),
         (["quarantine", "digits-v3", "x", "-n", "other"], "modelsnapshots/digits-v3 is not in namespace other"),
-        (["status", "-n", "other"], "does not know modeldeployments.lastgood.dev; install lastgood's CRDs"),
+        (["status", "-n", "other"], "has no modeldeployments.lastgood.dev; install lastgood's CRDs"),
     ],
 )
 def test_what_is_missing_is_named(

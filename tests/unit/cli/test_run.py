@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lastgood.cli.run import warn
+from lastgood.cli.run import main, warn
 from lastgood.settings import Settings
 
 
@@ -36,3 +36,18 @@ def test_store_on_a_dead_mount_does_not_keep_the_operator_from_starting(
 def test_store_that_is_there_is_not_spoken_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     warn(settings(tmp_path))
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--trigger-host", "http://x/y"], "LASTGOOD_TRIGGER_HOSTS"),
+        (["--lease-seconds", "never"], "LASTGOOD_LEASE_SECONDS"),
+        (["--retain-apply"], "LASTGOOD_RETAIN_APPLY"),
+    ],
+)
+def test_wrong_option_is_told_where_there_is_no_cluster(
+    option: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--kubeconfig", str(tmp_path / "absent"), *option]) == 2
+    assert told in capsys.readouterr().err

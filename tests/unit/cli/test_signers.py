@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.unit.cli.signing import Capture, body, call, theirs
 from tests.unit.verify.signing.makers import DAY, IDENTITY, NOW, Wish, authority, make
@@ -48,6 +49,49 @@ class TestThreshold:
         assert (code, told["verdict"]) == (1, "SignatureUntrusted")
         assert [signature["counts"] for signature in told["signatures"]] == [True, False]
         assert self.verify(capsys, *options, "--threshold", 1)[0] == 0
+
+
+class TestInside:
+    """Signature files that are files of the checkpoint."""
+
+    @pytest.fixture(autouse=True)
+    def two(self, place: Path) -> None:
+        assert place
+        call("keygen", "--key", "key2.pem", "--public-key", "pub2.pem")
+        call("sign", "digits", "--key", "key.pem", "--signature", "digits/a.sig")
+        call("sign", "digits", "--key", "key2.pem", "--signature", "digits/b.sig")
+
+    def verify(self, capsys: Capture, names: str, *options: object) -> tuple[int, Any]:
+        given = [word for name in names.split() for word in ("--signature", f"digits/{name}")]
+        return body(capsys, "digits", "--public-key", "pub.pem", *given, *options)
+
+    @pytest.mark.parametrize("names", ["a.sig b.sig", "b.sig a.sig"])
+    def test_one_made_after_the_other_is_right_in_any_order(self, names: str, capsys: Capture) -> None:
+        code, told = self.verify(capsys, names, "--public-key", "pub2.pem", "--threshold", 2)
+        assert (code, told["verdict"]) == (0, "Verified")
+
+    @pytest.mark.parametrize("options", [(), ("--threshold", 1)], ids=["all right", "one suffices"])
+    def test_model_weights_declared_as_a_signature_are_not_exempt(
+        self, options: tuple[object, ...], capsys: Capture
+    ) -> None:
+        Path("digits/model.safetensors").write_bytes(b"backdoor")
+        code, told = self.verify(capsys, "a.sig b.sig model.safetensors", "--public-key", "pub2.pem", *options)
+        assert (code, told["verdict"]) == (1, "SignatureInvalid")
+        assert "model.safetensors is extra" in told["findings"][0]
+
+    def test_signature_by_a_key_that_was_not_given_is_not_exempt(self, capsys: Capture) -> None:
+        code, told = self.verify(capsys, "a.sig b.sig", "--threshold", 1)
+        assert (code, told["verdict"]) == (1, "SignatureInvalid")
+        assert "b.sig is extra" in told["findings"][0]
+
+    def test_certificate_of_somebody_else_lets_no_file_ride_along(self, place: Path, capsys: Capture) -> None:
+        root = authority()
+        certificate, key = make(Wish(issuer=root, identities=(x509.DNSName("intern"),))).write(place, "intern")
+        root.write(place, "root")
+        call("sign", "digits", "--key", key, "--certificate", certificate, "--signature", "digits/c.sig")
+        trusted = ("--public-key", "pub2.pem", "--certificate-chain", "root.crt", "--identity", IDENTITY)
+        code, told = self.verify(capsys, "a.sig b.sig c.sig", *trusted, "--threshold", 2)
+        assert (code, told["verdict"]) == (1, "FilesLeftOut")
 
 
 class TestCertificates:

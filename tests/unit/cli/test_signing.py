@@ -69,6 +69,18 @@ class TestKeygen:
 
 
 class TestSign:
+    def test_image_is_signed_with_the_claims_and_only_by_digest(self, capsys: Capture) -> None:
+        image, words = f"registry.example/serving@sha256:{'e' * 64}", ("--model", "digits", "--version", "2")
+        sign = ("sign", "digits", "--key", "key.pem", "--signature", "s")
+        assert call(*sign, "--image", image) == 2
+        assert "--image: is signed together with --model and --version" in capsys.readouterr().err
+        for wrong in ("registry.example/serving:2", f"serving@sha256:{'e' * 64}", ""):
+            assert call(*sign, *words, "--image", wrong) == 2
+            assert "must be registry/repository@sha256: and 64 hex digits" in capsys.readouterr().err
+        assert call(*sign, *words, "--image", image) == 0
+        assert call("verify", "digits", "--signature", "s", "--public-key", "pub.pem", "--output", "yaml") == 0
+        assert f"image: {image}" in capsys.readouterr().out
+
     def test_claims_are_signed_and_told(self, capsys: Capture) -> None:
         words = ("--model", "digits", "--version", "2", "--trained-at", "2026-03-01", "--data-cutoff", "2026-02-20")
         assert call("sign", "digits", "--key", "key.pem", "--signature", "s", *words) == 0
@@ -83,12 +95,12 @@ class TestSign:
         [
             (["--model", "digits"], "--model and --version: are signed together"),
             (["--trained-at", "2026-03-01"], "--trained-at: is signed together with --model"),
-            (["--certificate-chain", "pub.pem"], "--certificate-chain: belongs to --certificate"),
+            (["--certificate-chain", "pub.pem"], "--certificate-chain: requires --certificate"),
             (["--certificate", "pub.pem"], "--certificate: pub.pem: the certificate must be PEM text"),
             (["--key", "none.pem"], "--key: none.pem cannot be read: No such file or directory"),
             (["--key", "pub.pem"], "--key: pub.pem: the private key cannot be read"),
             (["--key", "/dev/zero"], "--key: /dev/zero is larger than 1048576 bytes"),
-            (["--signature", "digits/config.json"], "is there already, and is never overwritten"),
+            (["--signature", "digits/config.json"], "exists and is never overwritten"),
             (["--signature", "none/s"], "--signature: none/s cannot be written"),
         ],
     )
@@ -187,13 +199,13 @@ class TestVerify:
         arguments = ("digits", "--signature", "model.sig", "--public-key", "pub.pem")
         code, told = body(capsys, *arguments)
         assert (code, told["verdict"], told["signatures"][0]["leftOut"]) == (1, "FilesLeftOut", [".git/hooks"])
-        assert "leaves out files that are there: .git/hooks" in told["message"]
+        assert "files not covered by the signature: .git/hooks" in told["message"]
         assert call("verify", *arguments, "--allow-left-out") == 0
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["digits"], "--digest or --signature: one is needed, because nothing to check is not a pass"),
+            (["digits"], "--digest or --signature: one is required; without a check nothing passes"),
             (["digits", "--signature", "model.sig"], "--signature: needs a --public-key"),
             (["digits", "--public-key", "pub.pem"], "--public-key: belongs to --signature"),
             (["digits", "--identity", "a"], "--identity: belongs to --signature"),
@@ -211,8 +223,8 @@ class TestVerify:
         [
             (["--threshold", "0"], "--threshold: must be a whole number above 0"),
             (["--threshold", "-1"], "--threshold: must be a whole number above 0"),
-            (["--threshold", "2"], "2 signers cannot be found among 1; each key counts once"),
-            (["--threshold", "2", "--public-key", "pub.pem"], "cannot be found among 1"),
+            (["--threshold", "2"], "2 signers are more than the 1 given; each key counts once"),
+            (["--threshold", "2", "--public-key", "pub.pem"], "are more than the 1 given"),
             (["--certificate-chain", "pub.pem"], "--certificate-chain and --identity: belong together"),
             (["--identity", "a"], "--certificate-chain and --identity: belong together"),
             (["--identity", "", "--certificate-chain", "pub.pem"], "--identity: must not be empty"),

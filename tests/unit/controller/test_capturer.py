@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastgood.api.evidence import Capture
+from lastgood.api.facts.evidence import Capture
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Reason
-from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
-from lastgood.api.sources import PvcSource, S3Source, StoreSource
-from lastgood.controller.capturer import Capturer
-from lastgood.controller.errands import Means
+from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.api.specs.sources import PvcSource, S3Source, StoreSource
+from lastgood.controller.errands.capturer import Capturer
+from lastgood.controller.errands.errands import Means
 from lastgood.errors import TransientError
-from lastgood.kube import jobs
+from lastgood.kube.api.resources import PODS
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.calm import Calm
+from lastgood.kube.jobs import jobs
 from lastgood.kube.memory import Memory
-from lastgood.kube.resources import PODS
 from lastgood.settings import Settings
 from lastgood.verify import Budget, digest
 from lastgood.verify.store import path_of
@@ -32,7 +32,7 @@ from tests.unit.kube.world import Server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lastgood.api.sources import Source
+    from lastgood.api.specs.sources import Source
 
 KEY = Key(Kind.SNAPSHOT, "ml", "v1")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -241,10 +241,10 @@ async def test_one_claim_for_both_is_mounted_once_and_read_only_where_the_source
     [
         pytest.param({"nonce": "n2"}, "nonce differs", id="an answer to somebody else's question"),
         pytest.param({"digest": f"sha256:{'0' * 64}"}, "other bytes", id="other bytes"),
-        pytest.param({"path": "../../evil"}, "another place", id="a path out of the store"),
-        pytest.param({"reason": "Verified"}, "not complete", id="another word"),
+        pytest.param({"path": "../../evil"}, "another path", id="a path out of the store"),
+        pytest.param({"reason": "Verified"}, "incomplete", id="another word"),
         pytest.param({"reason": "CaptureFailed", "message": "the store is full"}, "the store is full", id="a failure"),
-        pytest.param({"reason": "CaptureFailed"}, "not why", id="a failure without a word"),
+        pytest.param({"reason": "CaptureFailed"}, "without a reason", id="a failure without a word"),
     ],
 )
 async def test_a_forged_or_failed_answer_is_no_capture(

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastgood.api.evidence import Forensics
+from lastgood.api.facts.evidence import Forensics
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Reason
-from lastgood.api.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
-from lastgood.api.sources import PvcSource, S3Source, StoreSource
-from lastgood.controller.errands import How, Means
-from lastgood.controller.keeper import Keeper, candidates, case_of, keep_near
+from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
+from lastgood.api.specs.sources import PvcSource, S3Source, StoreSource
+from lastgood.controller.errands.errands import How, Means
+from lastgood.controller.errands.keeper import Keeper, candidates, case_of, keep_near
 from lastgood.errors import TransientError
-from lastgood.kube import jobs
+from lastgood.kube.api.resources import PODS
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.calm import Calm
-from lastgood.kube.capture_claims import NotPossibleError
-from lastgood.kube.evidence_claims import arguments
+from lastgood.kube.jobs import jobs
+from lastgood.kube.jobs.capture_claims import NotPossibleError
+from lastgood.kube.jobs.evidence_claims import arguments
 from lastgood.kube.memory import Memory
-from lastgood.kube.resources import PODS
 from lastgood.settings import Settings
 from lastgood.verify import Budget, digest
 from lastgood.verify.store import Case
@@ -34,7 +34,7 @@ from tests.unit.kube.world import Server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lastgood.api.sources import Source
+    from lastgood.api.specs.sources import Source
     from lastgood.core.state import Decision
 
 KEY = Key(Kind.SNAPSHOT, "ml", "v1")
@@ -118,7 +118,7 @@ async def test_what_is_in_the_store_is_kept_with_reason_and_incident(store: Path
     said = await Bench(store).kept(of)
     assert (said.reason, said.attempts, said.next_time) == ("EvidenceKept", 0, None)
     assert said.path.startswith("evidence/INC-7-")
-    assert "it has its digest" in said.message
+    assert "its digest matches" in said.message
     assert digest(store / said.path / "content").digest == of.digest
     note = json.loads((store / said.path / "note.json").read_text())
     assert ("INC-7: backdoor" in note["reason"], note["incident"]) == (True, "INC-7")
@@ -140,7 +140,7 @@ async def test_what_is_not_its_digest_any_more_is_kept_and_said(store: Path) -> 
     (store / "digits/1/model.bin").write_bytes(b"evil")
     said = await Bench(store).kept(of)
     assert said.reason == "EvidenceKept"
-    assert f"it is {digest(store / 'digits/1').digest}, and not its digest" in said.message
+    assert f"its digest is {digest(store / 'digits/1').digest}, not the declared one" in said.message
 
 
 async def test_a_second_operator_finds_the_copy_of_the_first(store: Path) -> None:
@@ -228,7 +228,7 @@ async def test_without_a_store_claim_it_says_what_to_do_by_hand(store: Path) -> 
     bench = Bench(store)
     said = await bench.kept(snapshot(store, CLAIM))
     assert (said.reason, said.next_time) == ("EvidenceFailed", None)
-    assert all(words in said.message for words in ("by hand", "--capture-claim", "store.captureClaim"))
+    assert all(words in said.message for words in ("manually", "--capture-claim", "store.captureClaim"))
     assert bench.server.objects == {}
 
 
@@ -265,7 +265,7 @@ def claimed(store: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 async def test_a_claim_is_kept_by_a_job_that_may_write_to_the_store_claim_only(claimed: Bench, store: Path) -> None:
     job, said = await answered(claimed, snapshot(store, CLAIM))
-    assert (said.reason, said.claim, "it has its digest" in said.message) == ("EvidenceKept", "snapshots", True)
+    assert (said.reason, said.claim, "its digest matches" in said.message) == ("EvidenceKept", "snapshots", True)
     pod = job["spec"]["template"]["spec"]
     given = pod["containers"][0]["args"]
     assert given[0] == "evidence-job"
@@ -280,11 +280,11 @@ async def test_a_claim_is_kept_by_a_job_that_may_write_to_the_store_claim_only(c
     [
         pytest.param({"nonce": "n2"}, "nonce differs", id="an answer to somebody else's question"),
         pytest.param({"digest": f"sha256:{'0' * 64}"}, "another digest", id="another digest"),
-        pytest.param({"path": "../../evil"}, "another place", id="a path out of the store"),
-        pytest.param({"path": f"evidence/INC-7-{'0' * 64}"}, "another place", id="somebody else's evidence"),
-        pytest.param({"reason": "Captured"}, "not complete", id="another word"),
+        pytest.param({"path": "../../evil"}, "another path", id="a path out of the store"),
+        pytest.param({"path": f"evidence/INC-7-{'0' * 64}"}, "another path", id="somebody else's evidence"),
+        pytest.param({"reason": "Captured"}, "incomplete", id="another word"),
         pytest.param({"reason": "EvidenceFailed", "message": "no room"}, "no room", id="a failure"),
-        pytest.param({"reason": "EvidenceFailed"}, "not why", id="a failure without a word"),
+        pytest.param({"reason": "EvidenceFailed"}, "without a reason", id="a failure without a word"),
     ],
 )
 async def test_a_forged_or_failed_answer_keeps_nothing(
@@ -304,6 +304,6 @@ def test_a_reason_is_no_variable_and_no_option_of_the_job() -> None:
 def test_a_room_of_the_store_is_not_copied_into_itself(tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir()
     case = Case(digest=f"sha256:{'a' * 64}", reason="why", incident=None, subject="x")
-    with pytest.raises(NotPossibleError, match="evidence is a part of the store itself"):
+    with pytest.raises(NotPossibleError, match="evidence is part of the store itself"):
         keep_near(tmp_path, "evidence", case, How(progress=lambda _: None, cancelled=lambda: False))
     assert list((tmp_path / "evidence").iterdir()) == []

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from lastgood.controller.listening import Door
+from lastgood.controller.serving.listening import Door
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 import lastgood
 from lastgood.api.fields import format_time
 from lastgood.api.names import MetricName, Reason
-from lastgood.controller.metrics import HELP, Rows, Scrape, Seen
 from lastgood.controller.runtime import Parts, Runtime
+from lastgood.controller.serving.metrics import HELP, Rows, Scrape, Seen
+from lastgood.kube.access import Access
 from lastgood.kube.cache import Cache, Key, Kind
 from lastgood.settings import Settings
 
@@ -335,7 +337,7 @@ LABELS = {"namespace", "snapshot", "model", "deployment", "condition", "outcome"
 
 
 def test_only_what_has_changed_is_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lastgood.controller import metrics  # noqa: PLC0415  # its own names are wrapped below
+    from lastgood.controller.serving import metrics  # noqa: PLC0415  # its own names are wrapped below
 
     parsed: list[str] = []
     reader = metrics._READERS[Kind.SNAPSHOT]  # noqa: SLF001  # what is counted
@@ -376,13 +378,14 @@ def versioned(body: Body, version: int) -> Body:
 
 
 def test_runtime_tells_of_objects_only_once_it_has_listed_all_of_them() -> None:
-    unused: Any = None
+    unused: Any = SimpleNamespace()
     parts: list[Parts] = []
 
     def make(given: Parts) -> Any:
         parts.append(given)
 
     settings = Settings(namespaces=("ml",), operator_namespace="ml", identity="operator-0")
+    unused.access = Access()
     runtime = Runtime(unused, settings, make)
     cache = parts[0].cache
     cache.put(Kind.SNAPSHOT, snapshot())

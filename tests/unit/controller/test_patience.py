@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lastgood.controller.verifier import LONGEST, SHORTEST, SLOWER, patience
+from lastgood.controller.errands.verifier import LONGEST, SHORTEST, SLOWER, patience
 from tests.unit.core.builders import NOW, snapshot
 
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import gc
+from types import SimpleNamespace
 
 import pytest
 
 from lastgood.controller.reconciler import Reconciler
 from lastgood.controller.runtime import Parts, Runtime
+from lastgood.kube.access import Access
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.calm import Calm
+from lastgood.kube.notices.events import Events
 from lastgood.settings import Settings
 
 KEY = Key(Kind.DEPLOYMENT, "ml", "digits")
@@ -18,11 +21,11 @@ async def test_a_pass_that_fails_presses_no_more(monkeypatch: pytest.MonkeyPatch
     calm, reconciler = Calm(), Reconciler.__new__(Reconciler)
     reconciler._calm = calm  # noqa: SLF001  # the rest of it would need a cluster
 
-    async def steps(_: Reconciler, key: Key) -> None:
+    async def drive(_: Reconciler, key: Key, *__: object) -> None:
         calm.press(key)
         raise RuntimeError("the API server is away")
 
-    monkeypatch.setattr(Reconciler, "_steps", steps)
+    monkeypatch.setattr(Reconciler, "_drive", drive)
     with pytest.raises(RuntimeError):
         await reconciler.reconcile(KEY)
     assert gc.isenabled()
@@ -33,5 +36,6 @@ async def test_a_pass_that_fails_presses_no_more(monkeypatch: pytest.MonkeyPatch
 def test_events_and_copies_ask_the_same() -> None:
     made: list[Parts] = []
     settings = Settings(namespaces=None, operator_namespace="lastgood", identity="a-test")
-    Runtime(object(), settings, made.append)  # type: ignore[arg-type]  # neither is used before it runs
-    assert made[0].audit.calm is made[0].calm
+    Runtime(SimpleNamespace(access=Access()), settings, made.append)  # type: ignore[arg-type]  # none of it is used before it runs
+    (events,) = (sink for sink in made[0].notices.sinks if isinstance(sink, Events))
+    assert events.calm is made[0].calm

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastgood.api.external import ExternalScan
+from lastgood.api.facts.external import ExternalScan
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest
-from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
-from lastgood.api.sources import PvcSource
-from lastgood.controller.scanner import ExternalScanners
-from lastgood.controller.verifier import Verifier
-from lastgood.core.trust import Scanner
+from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.api.specs.sources import PvcSource
+from lastgood.controller.errands.scanner import ExternalScanners
+from lastgood.controller.errands.verifier import Verifier
+from lastgood.core.trust.policy import Scanner
 from lastgood.errors import TransientError
-from lastgood.kube import jobs
+from lastgood.kube.api.resources import PODS
 from lastgood.kube.cache import Key, Kind
+from lastgood.kube.jobs import jobs
 from lastgood.kube.memory import Memory
-from lastgood.kube.resources import PODS
-from lastgood.kube.trust import TrustPolicies
+from lastgood.kube.shared.trust import TrustPolicies
 from lastgood.settings import Settings
 from tests.unit.controller.waiting import until
 from tests.unit.kube.world import Server
@@ -236,7 +236,7 @@ async def test_switch_does_not_wait_for_what_is_refused_anyway(bench: Bench) -> 
 async def test_scanner_that_does_not_answer_keeps_no_switch_waiting(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lastgood.controller.scanner.HEARING", 0.05)
+    monkeypatch.setattr("lastgood.controller.errands.scanner.HEARING", 0.05)
     bench.silent = {"scan"}
     await bench.verifier.start(restarted(bench), WAITER)
     await until(lambda: bench.memory.checked(KEY))

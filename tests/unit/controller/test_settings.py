@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lastgood.cli import run
-from lastgood.controller.health import Health
+from lastgood.controller.serving.health import Health
 from lastgood.errors import TerminalError
-from lastgood.settings import NAMES, SettingsError, from_environment
+from lastgood.settings import NAMES, SettingsError, from_environment, parsed
 
 
 def test_without_anything_one_namespace_is_looked_after() -> None:
@@ -143,3 +143,26 @@ def test_an_abbreviated_option_is_no_option(capsys: pytest.CaptureFixture[str]) 
 async def test_an_address_where_nobody_can_listen_is_a_sentence() -> None:
     with pytest.raises(TerminalError, match=r"LASTGOOD_LIVENESS: cannot listen at 999\.1\.1\.1:18080"):
         await Health(alive=lambda: True, ready=lambda: True).start("999.1.1.1", 18080)
+
+
+def test_hosts_of_triggers_are_given_one_flag_each() -> None:
+    arguments = run.parser().parse_args(["--trigger-host", "a.example:81", "--trigger-host", "*.b.example"])
+    found = from_environment({}, flags=run.flags(arguments))
+    assert found.trigger_hosts == ("a.example:81", "*.b.example")
+    assert from_environment({"LASTGOOD_TRIGGER_HOSTS": "10.0.0.0/8, a.example"}).trigger_hosts == (
+        "10.0.0.0/8",
+        "a.example",
+    )
+    assert from_environment({}).trigger_hosts == ()
+
+
+@pytest.mark.parametrize("text", ["*", "prometheus", "http://a.example", "a.example:0", ",".join(["a.example"] * 65)])
+def test_a_host_of_triggers_that_is_none_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^LASTGOOD_TRIGGER_HOSTS: must name at most|^LASTGOOD_TRIGGER_HOSTS: '"):
+        run.checked(parsed({"LASTGOOD_TRIGGER_HOSTS": text}))
+
+
+@pytest.mark.parametrize("text", ["Cluster.Local", "cluster.local.", ".local", "a..b", "x" * 300])
+def test_a_domain_that_is_none_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match="LASTGOOD_CLUSTER_DOMAIN"):
+        from_environment({"LASTGOOD_CLUSTER_DOMAIN": text})

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lastgood.controller.turns import Lanes, Unhurried
+from lastgood.controller.errands.turns import Lanes, Unhurried
 from lastgood.verify import Budget
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.sources import StoreSource
-from lastgood.controller.copies import Copies
-from lastgood.controller.verifier import EACH, PLACES, URGENT, Verifier
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.sources import StoreSource
+from lastgood.controller.errands.copies import Copies
+from lastgood.controller.errands.verifier import EACH, PLACES, URGENT, Verifier
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.memory import Memory
-from lastgood.kube.trust import TrustPolicies
+from lastgood.kube.shared.trust import TrustPolicies
 from lastgood.settings import Settings
 from lastgood.verify import digest
 from lastgood.verify.inspection import Inspection, unreadable
@@ -111,7 +111,7 @@ async def test_so_many_are_looked_at_at_once(
         return Inspection(result=unreadable(of.digest, "enough"))
 
     monkeypatch.setattr(Copies, "inspect", look)
-    monkeypatch.setattr("lastgood.controller.verifier.PATIENCE", 0.0)
+    monkeypatch.setattr("lastgood.controller.errands.verifier.PATIENCE", 0.0)
     base = snapshot(store)
     spaces = ["greedy"] * 3 * EACH + [f"ns-{number // EACH}" for number in range(places)]
     asked = [

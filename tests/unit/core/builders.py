@@ -9,19 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lastgood.api.deployment import (
-    Binding,
-    Check,
-    EnvBinding,
-    HttpSource,
-    ImageBinding,
-    ModelDeployment,
-    Trigger,
-    WorkloadSource,
-)
-from lastgood.api.deployment_status import Active, DeploymentStatus, Served
+from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Served
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Condition, Meta
 from lastgood.api.names import (
+    BINDABLE,
     DIGEST_STAMP,
     OPT_IN_LABEL,
     SNAPSHOT_STAMP,
@@ -32,20 +24,30 @@ from lastgood.api.names import (
     SnapshotName,
     Type,
 )
-from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
-from lastgood.api.signal import Verdict
-from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus, Verification
-from lastgood.api.sources import PvcSource
+from lastgood.api.specs.deployment import (
+    Binding,
+    Check,
+    EnvBinding,
+    HttpSource,
+    ImageBinding,
+    ModelDeployment,
+    Trigger,
+    WorkloadSource,
+)
+from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.api.specs.sources import PvcSource
+from lastgood.core.requests.remember import to_remember
 from lastgood.core.state import Checked, Observed, Tally
+from lastgood.core.trust.policy import Trust
 from lastgood.core.workload import Container, Rollout, Workload, render
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NAMESPACE, DEPLOYMENT, UID = "ml", "digits", "uid-of-digits"
 HTTP = HttpSource(url="http://digits.ml.svc/metrics.json", timeout=timedelta(seconds=5))
-BINDINGS: tuple[Binding, ...] = (
-    EnvBinding(container="server", name="MODEL_PATH", value="/models/$(path)"),
-    ImageBinding(container="server", value="$(image)"),
-)
+BINDINGS: tuple[Binding, ...] = (EnvBinding(container="server", name="MODEL_PATH", value="/models/$(path)"),)
+IMAGES = Trust(name="ModelTrustPolicy images", images=("registry.example/serving",))
+IMAGE = ImageBinding(container="server", value="$(image)")
 ACCURACY = Trigger(name="accuracy", severity=Severity.HIGH, source=HTTP, failure_condition="result.accuracy < 0.9")
 PODS = Trigger(name="pods", severity=Severity.CRITICAL, source=WorkloadSource())
 SMOKE = Check(name="smoke", source=HTTP, success_condition="result.ok")
@@ -85,9 +87,9 @@ def snapshot_status(number: int) -> SnapshotStatus:
         conditions={
             "Verified": condition(Type.VERIFIED, "True", Reason.VERIFIED, f"its digest is {digest(number)}", seen),
             "Quarantined": condition(Type.QUARANTINED, "False", Reason.NOT_QUARANTINED, "", seen),
-            "Restorable": condition(Type.RESTORABLE, "True", Reason.READ_WHOLE, "it was read whole from source", seen),
+            "Restorable": condition(Type.RESTORABLE, "True", Reason.READ_WHOLE, "all of it was read from source", seen),
             "Signed": condition(
-                Type.SIGNED, "Unknown", Reason.NO_TRUST_POLICY, "no trust policy says whose signatures count", seen
+                Type.SIGNED, "Unknown", Reason.NO_TRUST_POLICY, "no trust policy names signers for this model", seen
             ),
             "Ready": condition(Type.READY, "True", Reason.VERIFIED, "", seen),
         },
@@ -111,7 +113,7 @@ def snapshot(number: int, **changes: Any) -> ModelSnapshot:
         version=str(number),
         source=PvcSource(claim="models", path=f"digits/{number}"),
         digest=digest(number),
-        image=f"registry/server:{number}",
+        image=f"registry.example/serving/server:{number}@{digest(number)}",
         status=snapshot_status(number),
     )
     return replace(good, **changes)
@@ -173,7 +175,7 @@ def deployment(**changes: Any) -> ModelDeployment:
 
 def workload(serving: ModelSnapshot = V3, *, stamped: bool = True, **changes: Any) -> Workload:
     """Return a labelled workload that carries a snapshot."""
-    path, image = (bound.value for bound in render(BINDINGS, serving) or ())
+    (path,) = (bound.value for bound in render(BINDINGS, serving) or ())
     stamps = {SNAPSHOT_STAMP: str(serving.name), DIGEST_STAMP: str(serving.digest)}
     good = Workload(
         meta=Meta(
@@ -183,8 +185,9 @@ def workload(serving: ModelSnapshot = V3, *, stamped: bool = True, **changes: An
             resource_version="1",
             generation=1,
             labels={OPT_IN_LABEL: DEPLOYMENT},
+            annotations={BINDABLE: "env:server/MODEL_PATH=/models/$(path)"},
         ),
-        containers={"server": Container(name="server", image=image, env={"MODEL_PATH": path})},
+        containers={"server": Container(name="server", image="registry.example/base:1", env={"MODEL_PATH": path})},
         template_annotations=stamps if stamped else {},
         claims=frozenset({"models"}),
         rollout=ROLLED_OUT,
@@ -192,10 +195,30 @@ def workload(serving: ModelSnapshot = V3, *, stamped: bool = True, **changes: An
     return replace(good, **changes)
 
 
+def allowing(there: Workload, *bindings: Binding) -> Workload:
+    """Return a workload whose owner allows these bindings and no others."""
+    words = "\n".join(binding.word for binding in bindings)
+    return replace(there, meta=replace(there.meta, annotations={**there.meta.annotations, BINDABLE: words}))
+
+
+def bringing(observed: Observed, *, trust: tuple[Trust, ...] | None = None) -> Observed:
+    """Return a world in which the image of the server is bound as well, and allowed by its owner."""
+    bindings = (*BINDINGS, IMAGE)
+    there = allowing(observed.workload or workload(), *bindings)
+    server = replace(there.containers["server"], image=V3.image)
+    found = declaring(replace(observed, workload=replace(there, containers={"server": server})), bindings=bindings)
+    return replace(found, trust=(IMAGES,) if trust is None else trust)
+
+
 def world(**changes: Any) -> Observed:
     """Return the good world, with what is named changed."""
     good = Observed(now=NOW, deployment=deployment(), workload=workload(), snapshots=SNAPSHOTS)
-    return replace(good, **changes)
+    return replace(good, **changes) if "remembered" in changes else kept(replace(good, **changes))
+
+
+def kept(observed: Observed) -> Observed:
+    """Return a world in which what outlives the ModelDeployment is kept already."""
+    return replace(observed, remembered=to_remember(replace(observed, remembered=None)))
 
 
 def having(observed: Observed, **facts: Any) -> Observed:
@@ -205,7 +228,7 @@ def having(observed: Observed, **facts: Any) -> Observed:
 
 def declaring(observed: Observed, **fields: Any) -> Observed:
     """Return a world whose ModelDeployment says something else."""
-    return replace(observed, deployment=replace(observed.deployment, **fields))
+    return kept(replace(observed, deployment=replace(observed.deployment, **fields)))
 
 
 def annotated(observed: Observed, **annotations: str) -> Observed:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lastgood.api.deployment import ModelDeployment
+from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Reason
-from lastgood.api.rollback import ModelRollback
-from lastgood.api.signal import Sample, Verdict
-from lastgood.api.snapshot import ModelSnapshot
+from lastgood.api.specs.deployment import ModelDeployment
+from lastgood.api.specs.rollback import ModelRollback
+from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.workload import Container, Workload, carries
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.memory import Memory
@@ -37,7 +37,7 @@ class Cluster:
 
     `complete` is whether the operator knows all of its lists; `sick`, `failing` and `stuck` are digests that breach a
     trigger, fail a check, or do not start; `edits` counts what others wrote to the workload; `trusted` is false since
-    somebody forged a status.
+    somebody forged a status; `kept` is what outlives the ModelDeployment, which may be gone.
     """
 
     deployment: ModelDeployment
@@ -60,6 +60,8 @@ class Cluster:
     writes: int = 0
     starting: int = 0
     trusted: bool = True
+    kept: str = ""
+    is_gone: bool = False
     versions: int = 1
 
     def __post_init__(self) -> None:
@@ -69,6 +71,10 @@ class Cluster:
         """Return the metadata of an object that was just written."""
         self.versions += 1
         return replace(meta, resource_version=str(self.versions))
+
+    def made_now(self, meta: Meta) -> Meta:
+        """Return the metadata of an object that was just made; the API server tells its creation in whole seconds."""
+        return replace(self.stamped(meta), created=self.now.replace(microsecond=0))
 
     def apply(self, body: Mapping[str, Any]) -> None:
         """Merge an apply configuration into the workload; a changed template starts a rollout."""

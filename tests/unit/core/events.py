@@ -14,11 +14,12 @@ from lastgood.api.names import (
     ROLLBACK,
     Outcome,
 )
-from lastgood.api.rollback import RollbackStatus
-from lastgood.api.snapshot import SnapshotStatus
+from lastgood.api.specs.rollback import RollbackStatus
+from lastgood.api.specs.snapshot import SnapshotStatus
 from lastgood.core.workload import render, template
 from tests.unit.core import builders
-from tests.unit.core.simulation import Fault, Simulation, read_back
+from tests.unit.core.fault import Fault
+from tests.unit.core.simulation import Simulation, read_back
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,7 @@ def ask(called: str, **fields: Any) -> Event:
     def happen(simulation: Simulation) -> None:
         if called not in simulation.records:
             made = builders.record(called, builders.spec(**fields))
-            meta = replace(simulation.stamped(made.meta), created=simulation.now)
-            simulation.records[called] = replace(made, meta=meta)
+            simulation.records[called] = replace(made, meta=simulation.made_now(made.meta))
 
     return Event(f"ask {called} {fields}", happen)
 

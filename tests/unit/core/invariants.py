@@ -3,14 +3,15 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from lastgood.api.deployment_status import Active
+from lastgood.api.facts.deployment_status import Active
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import RESUME, Outcome, Reason, Type
-from lastgood.api.rollback import ModelRollback, RollbackStatus
-from lastgood.api.signal import Verdict
+from lastgood.api.specs.rollback import ModelRollback, RollbackStatus
+from lastgood.core.candidates.eligible import quarantine_reason
+from lastgood.core.candidates.verified import verified_at
 from lastgood.core.decide import decide
-from lastgood.core.requests import pending
-from lastgood.core.selection import quarantine_reason, verified_at
-from lastgood.core.state import FRESH, Observed, Switch
+from lastgood.core.requests.requests import pending
+from lastgood.core.state import FRESH, Observed, Switch, SwitchFirst
 from lastgood.core.workload import carries, workload_problem
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ def switch(simulation: "Simulation", action: Switch, observed: Observed) -> None
     assert _proven(simulation, action, observed), "written without a verification at that moment"
     if action.drift:
         return
-    if status.active is None:
+    first = action.record if isinstance(action, SwitchFirst) else None
+    if status.active is None and first is None:
         assert snapshot.name == observed.deployment.snapshot, "deployed what nobody asked for"
         assert status.held is None or status.held.snapshot != snapshot.name, "deployed what is held"
         assert snapshot.digest not in {item.digest for item in status.left}, "deployed what a rollback left"
         return
-    record = observed.active
+    assert first is None or status.active is None, "another rollback holds the lock"
+    record = observed.record(first.name) if first else observed.active
     assert record is not None, "written without a record"
     assert record.status.outcome is None, "written after the outcome"
     assert _intended(record, status.active) == (snapshot.name, snapshot.digest), "written without an intent"
@@ -40,11 +43,12 @@ def switch(simulation: "Simulation", action: Switch, observed: Observed) -> None
         assert all(item.edits < simulation.edits for item in earlier), "two template changes for one record"
 
 
-def _intended(record: ModelRollback, active: Active) -> tuple[str, str] | None:
-    """Return what was written down before the switch: on the record, or in its lock where it is not there yet."""
+def _intended(record: ModelRollback, active: Active | None) -> tuple[str, str] | None:
+    """Return what was written down before the switch: on the record, in its lock, or with it before there is a lock."""
     if record.status.intent_at is not None:
         return record.status.target, record.status.target_digest
-    return (active.intent.target, active.intent.digest) if active.intent else None
+    intent = active.intent if active else record.intent
+    return (intent.target, intent.digest) if intent else None
 
 
 def _proven(simulation: "Simulation", action: Switch, observed: Observed) -> bool:
@@ -52,9 +56,10 @@ def _proven(simulation: "Simulation", action: Switch, observed: Observed) -> boo
     if at is not None and reason == Reason.VERIFIED and simulation.now - at <= FRESH:
         return True
     active = observed.deployment.status.active
-    if active is None or not active.spec.get("emergency") or action.drift or reason == Reason.DIGEST_MISMATCH:
+    emergency = action.record.spec.emergency if isinstance(action, SwitchFirst) else active and active.spec["emergency"]
+    if not emergency or action.drift or reason == Reason.DIGEST_MISMATCH:
         return False
-    if reason == Reason.UNREADABLE and at is not None and active.since is not None and at >= active.since:
+    if reason == Reason.UNREADABLE and active and at is not None and active.since is not None and at >= active.since:
         return False
     last = verified_at(action.snapshot)
     age = simulation.now - last if last else None

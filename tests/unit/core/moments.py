@@ -3,8 +3,8 @@
 from typing import Any
 
 from lastgood.api.names import Outcome
-from lastgood.api.rollback import ModelRollback, RollbackStatus
-from lastgood.core.closing import serve
+from lastgood.api.specs.rollback import ModelRollback, RollbackStatus
+from lastgood.core.rollback.closing import serve
 from lastgood.core.state import (
     Decision,
     Observed,

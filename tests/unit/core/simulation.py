@@ -6,191 +6,155 @@ What is written is read back through the parsers, as from the API server. A cras
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import Enum
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
-from lastgood.api.deployment import WorkloadSource
-from lastgood.api.deployment_status import DeploymentStatus
-from lastgood.api.evidence import Forensics
+from lastgood.api.facts.deployment_status import DeploymentStatus
+from lastgood.api.facts.evidence import Forensics
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason
-from lastgood.api.rollback import ModelRollback, RollbackSpec, RollbackStatus
-from lastgood.api.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.decide import Early, decide, early, foreseen, intending
-from lastgood.core.faults import speaks_of_what_serves, workload_sample
-from lastgood.core.observed_snapshot import ObservedSnapshot
-from lastgood.core.snapshot import decide_snapshot
+from lastgood.api.specs.deployment import WorkloadSource
+from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
+from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.core.decide import decide
+from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
+from lastgood.core.gate import refused
+from lastgood.core.requests.gone import decide_gone
+from lastgood.core.serving.faults import speaks_of_what_serves, workload_sample
+from lastgood.core.snapshot.decide import decide_snapshot
 from lastgood.core.state import (
+    REMEMBERED,
     Action,
+    Adopt,
     CaptureSnapshot,
     Checked,
     CreateRecord,
-    Decision,
     DeleteRecord,
     Drift,
     KeepEvidence,
     Observed,
     QuarantineDigest,
+    Remember,
     RunChecks,
     ScanSnapshot,
     Switch,
+    SwitchFirst,
     UpdateDeployment,
     UpdateRecord,
     UpdateSnapshot,
     Verify,
 )
-from lastgood.core.trust import Trust
 from lastgood.core.workload import render, template
-from lastgood.kube.cache import Key, Kind
+from lastgood.errors import TransientError
 from lastgood.kube.memory import Memory, tallied
 from tests.unit.core import builders, invariants
-from tests.unit.core.cluster import HERE, Cluster, Written
+from tests.unit.core.cluster import HERE, Written
+from tests.unit.core.fault import ANSWERS, NO_WRITES, Fault
+from tests.unit.core.seeing import Seeing, key_of
 
-INTERVAL = timedelta(hours=24)
-MOST_STEPS = 60
-
-
-class Fault(Enum):
-    """What goes wrong with one action."""
-
-    NONE = "none"
-    LOST = "decided, and killed before it was done"
-    FORGOTTEN = "done, and killed before anything was made of it"
-    TWICE = "done twice"
+Seen = TypeVar("Seen")
 
 
 @dataclass(kw_only=True)
-class Simulation(Cluster):
+class Simulation(Seeing):
     """A cluster with one operator in it, whose actions may go wrong.
 
-    `faults` befall its next actions; `between` are events that come between a decision and its action; `told` are the
-    digests that it quarantined itself, and so knows of though its lists are not complete; `lock_first` says which of
-    two writes that are asked for at the same time comes first.
+    `faults` befall its next actions; `between` are events that come between a decision and its action; `lock_first`
+    says which of two writes that are asked for at the same time comes first; `refusing` are types of actions, of each
+    of which the API server refuses the next.
     """
 
     faults: list[Fault] = field(default_factory=list)
     between: list[Callable[["Simulation"], None]] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
-    told: set[str] = field(default_factory=set)
     lock_first: bool = True
-
-    # What the operator sees
-
-    def observed(self) -> Observed:
-        """Return what a decision is made from; an operator that has just started knows half of it."""
-        known = list(self.snapshots.values())
-        checked, verifying = self.memory.names(_key(item) for item in known)
-        watch = self.memory.watch(HERE, self.deployment)
-        return Observed(
-            now=self.now,
-            deployment=self.deployment,
-            workload=self.workload,
-            complete=self.complete,
-            snapshots=tuple(known if self.complete else known[1::2]),
-            quarantined=self._quarantined(),
-            trust=self._trust(),
-            records=tuple(self.records.values()),
-            checked=checked,
-            verifying=verifying,
-            tallies=dict(watch.tallies),
-            checks=dict(watch.checks),
-            drift=watch.drift,
-            taken=frozenset(watch.taken),
-            early=frozenset(watch.early),
-        )
-
-    def observed_snapshot(self, name: str) -> ObservedSnapshot:
-        """Return what a decision about a snapshot is made from."""
-        snapshot = self.snapshots[name]
-        return ObservedSnapshot(
-            now=self.now,
-            snapshot=snapshot,
-            interval=INTERVAL,
-            checked=self.memory.checked(_key(snapshot)),
-            forensics=self.memory.forensics(_key(snapshot), snapshot.meta.uid),
-            complete=self.complete,
-            quarantined=self._quarantined(),
-            trust=self._trust(),
-        )
-
-    def _trust(self) -> tuple[Trust, ...]:
-        """The policies; an operator that has just started has read none of them."""
-        return (Trust(name="ModelTrustPolicy release", revoked_digests=self.revoked),) if self.complete else ()
-
-    def _quarantined(self) -> dict[str, str]:
-        known = self.quarantine.items()
-        return {digest: why for digest, why in known if self.complete or digest in self.told}
+    refusing: list[str] = field(default_factory=list)
 
     # What the operator does
 
     def reconcile(self) -> float | None:
         """Make one pass over every object, as far as it goes; return when the next is due."""
         for name in list(self.snapshots):
-            self._pass(lambda name=name: self._decide_snapshot(name))  # type: ignore[misc]  # bound in the loop
-        return self._pass(self._decide)
+            self._drive(lambda: execute(decide_snapshot, FOR_SNAPSHOTS), lambda name=name: self.observed_snapshot(name))  # type: ignore[misc]  # bound in the loop
+        if self.is_gone:
+            return self._drive(lambda: execute(decide_gone, FOR_GONE), self.observed_gone)
+        return self._drive(lambda: execute(decide, refused=refused), self.observed)
 
-    def _decide_snapshot(self, name: str) -> tuple[Decision, Observed | None]:
-        if name not in self.snapshots:
-            return Decision(reason=Reason.WAITING, message="it is gone"), None
-        return decide_snapshot(self.observed_snapshot(name)), None
+    def _drive(self, begin: Callable[[], Pass[Seen]], look: Callable[[], Seen | None]) -> float | None:
+        """Carry out what a pass asks for, until it rests; where it is killed, the next operator begins anew."""
+        steps, answer = begin(), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                rest: Rest[Seen] = end.value
+                return rest.after
+            living = self.memory
+            try:
+                answer = self._take(step) if isinstance(step, Turn) else look()
+            except TransientError:
+                return 1.0  # the queue tries the pass again
+            if self.memory is not living:
+                steps, answer = begin(), None
 
-    def _decide(self) -> tuple[Decision, Observed | None]:
-        observed = self.observed()
-        return decide(observed), observed
+    def _take(self, turn: Turn[Any]) -> Answer:
+        """Carry out the actions of a turn one after the other; what is read afresh here is what is seen anyway."""
+        living, done = self.memory, True
+        for action in reversed(turn.actions) if self.lock_first else turn.actions:
+            if self.memory is living:
+                done = self._carry_out(action, turn.observed) and done
+        return Answer.DONE if done else Answer.CONFLICT
 
-    def _pass(self, deciding: Callable[[], tuple[Decision, Observed | None]]) -> float | None:
-        for _ in range(MOST_STEPS):
-            decision, observed = deciding()
-            if decision.action is None:
-                return decision.requeue_after
-            if observed and (first := early(observed)):
-                self._switch_first(first)
-                continue
-            self._carry_out_all(self._at_once(decision.action, observed), observed)
-            if isinstance(decision.action, RunChecks):
-                return decision.requeue_after
-        raise AssertionError(f"no end: {self.actions[-12:]}")
-
-    def _at_once(self, action: Action, observed: Observed | None) -> list[Action]:
-        """Return what is written at the same time."""
-        if not isinstance(action, CreateRecord) or observed is None:
-            return [action]
-        if action.spec.emergency:
-            return [intending(observed, action)]  # its lock comes after its switch
-        then = foreseen(observed, action)
-        if then is None or then.action is None:
-            return [action]
-        return [then.action, action] if self.lock_first else [action, then.action]
-
-    def _switch_first(self, first: Early) -> None:
-        switch, lock = first.switch.action, first.lock.action
-        assert switch is not None
-        assert lock is not None
-        if not self._carry_out(switch, first.holding):
-            self.memory.watch(HERE, self.deployment).early.add(first.record)
-            self._carry_out(lock, first.observed)
-
-    def _carry_out_all(self, actions: list[Action], observed: Observed | None) -> None:
-        for action in actions:
-            if self._carry_out(action, observed):
-                return
-
-    def _carry_out(self, action: Action, observed: Observed | None) -> bool:
-        fault, living = self.faults.pop(0) if self.faults else Fault.NONE, self.memory
+    def _carry_out(self, action: Action, observed: Any) -> bool:
+        """Carry out an action as far as it gets; tell whether it was done."""
+        fault, living, done = self.faults.pop(0) if self.faults else Fault.NONE, self.memory, False
         if self.between:
             self.between.pop(0)(self)
         if self.memory is not living:
-            return True  # killed between the decision and the action
+            return False  # killed between the decision and the action
+        if type(action).__name__ in self.refusing:
+            self.refusing.remove(type(action).__name__)
+            fault = Fault.REFUSED
+        if fault in ANSWERS and type(action) not in NO_WRITES:
+            return self._answered(action, observed, fault)
         if fault is not Fault.LOST:
             self.actions.append(type(action).__name__)
-            self.act(action, observed)
+            done = self.act(action, observed)
         if fault is Fault.TWICE:
             self.act(action, observed)
-        killed = fault in (Fault.LOST, Fault.FORGOTTEN)
-        if killed:
+        if fault in (Fault.LOST, Fault.FORGOTTEN):
             self.crash()
-        return killed
+        return done
+
+    def _answered(self, action: Action, observed: Any, fault: Fault) -> bool:
+        """Let the API server answer otherwise than hoped."""
+        match fault:
+            case Fault.CONFLICT:
+                return False
+            case Fault.REFUSED:
+                self._refuse(action)
+                return True
+            case Fault.UNANSWERED:
+                self.actions.append(type(action).__name__)
+                self.act(action, observed)
+        raise TransientError(fault.value)
+
+    def _refuse(self, action: Action) -> None:
+        """Note what the API server does not allow, as kube/writes/act.py does."""
+        watch = self.memory.watch(HERE, self.deployment)
+        match action:
+            case Switch(snapshot=snapshot):
+                watch.refuse(snapshot.name, self.now)
+            case QuarantineDigest(digest=digest):
+                watch.refuse(digest, self.now)
+            case Remember():
+                watch.refuse(REMEMBERED, self.now)
+            case CreateRecord(name=name):
+                watch.refuse(name, self.now)
+                watch.taken.add(name)
+                raise TransientError("403 Forbidden")
+            case _:
+                raise TransientError("403 Forbidden")
 
     def crash(self) -> None:
         """Forget what no object says."""
@@ -198,19 +162,19 @@ class Simulation(Cluster):
         self.reads.clear()
         self.told.clear()
 
-    def act(self, action: Action, observed: Observed | None) -> None:  # noqa: C901, PLR0912 - one line for each action
-        """Carry an action out, as the API server would have it."""
+    def act(self, action: Action, observed: Any) -> bool:  # noqa: C901, PLR0912 - one line for each action
+        """Carry an action out, as the API server would have it; tell whether it was done, or somebody was faster."""
         match action:
             case CreateRecord():
                 self._create(action)
             case UpdateRecord(record=record, status=status):
-                self._update_record(record, status, observed)
+                return self._update_record(record, status, observed)
             case DeleteRecord(record=record):
                 self.records.pop(record.name, None)
             case UpdateDeployment(status=status):
-                self._update_deployment(observed, status)
+                return self._update_deployment(observed, status)
             case Switch():
-                self._switch(action, observed)
+                return self._switch(action, observed)
             case Verify(snapshot=snapshot):
                 self._verify(snapshot)
             case RunChecks(checks=checks):
@@ -222,15 +186,19 @@ class Simulation(Cluster):
                 self.quarantine.setdefault(digest, reason)
                 self.told.add(digest)
                 self.writes += 1
+            case Remember(facts=facts):
+                self.kept = facts.as_text()
+                self.writes += 1
             case UpdateSnapshot(snapshot=snapshot, status=status):
-                self._update_snapshot(snapshot, status)
+                return self._update_snapshot(snapshot, status)
             case KeepEvidence(snapshot=snapshot):
                 kept = Forensics(reason=Reason.EVIDENCE_KEPT, time=self.now, path="evidence/1")
-                self.memory.note_forensics(_key(snapshot), snapshot.meta.uid, kept)
-            case CaptureSnapshot() | ScanSnapshot():
-                raise AssertionError("nobody asks for a capture, or for an external scanner, here")
+                self.memory.note_forensics(key_of(snapshot), snapshot.meta.uid, kept)
+            case CaptureSnapshot() | ScanSnapshot() | Adopt():
+                raise AssertionError("here is no capture, no external scanner, and no other manager of a bound field")
             case _:
                 assert_never(action)
+        return True
 
     def _create(self, action: CreateRecord) -> None:
         name, spec = action.name, action.spec
@@ -242,32 +210,34 @@ class Simulation(Cluster):
             return
         self.writes += 1
         self.made[name, (spec.reason, spec.to, spec.emergency)] += 1
-        meta = Meta(namespace=HERE.namespace, name=name, uid=f"uid-{self.versions}", created=self.now)
-        self.records[name] = ModelRollback(meta=self.stamped(meta), spec=stored, intent=action.intent)
+        meta = Meta(namespace=HERE.namespace, name=name, uid=f"uid-{self.versions}")
+        self.records[name] = ModelRollback(meta=self.made_now(meta), spec=stored, intent=action.intent)
 
-    def _update_record(self, record: ModelRollback, status: RollbackStatus, observed: Observed | None) -> None:
+    def _update_record(self, record: ModelRollback, status: RollbackStatus, observed: Any) -> bool:
         there = self.records.get(record.name)
         if there is None or there.meta.resource_version != record.meta.resource_version:
-            return
-        invariants.record_written(self, there, status, observed)
+            return False
+        invariants.record_written(self, there, status, observed if isinstance(observed, Observed) else None)
         self.writes += 1
         read = RollbackStatus.from_fields(Fields(compact(status.as_body()), strict=False))
         self.records[record.name] = replace(there, meta=self.stamped(there.meta), status=read)
+        return True
 
-    def _update_deployment(self, observed: Observed | None, status: DeploymentStatus) -> None:
-        if observed is None or observed.deployment.meta.resource_version != self.deployment.meta.resource_version:
-            return
+    def _update_deployment(self, observed: Observed, status: DeploymentStatus) -> bool:
+        seen, there = observed.deployment.meta, self.deployment.meta
+        if self.is_gone or (seen.uid, seen.resource_version) != (there.uid, there.resource_version):
+            return False
         self.writes += 1
-        self.deployment = replace(
-            self.deployment, meta=self.stamped(self.deployment.meta), status=read_back(status.as_body())
-        )
+        self.deployment = replace(self.deployment, meta=self.stamped(there), status=read_back(status.as_body()))
+        return True
 
-    def _update_snapshot(self, snapshot: ModelSnapshot, status: SnapshotStatus) -> None:
+    def _update_snapshot(self, snapshot: ModelSnapshot, status: SnapshotStatus) -> bool:
         there = self.snapshots.get(snapshot.name)
         if there is None or there.meta.resource_version != snapshot.meta.resource_version:
-            return
+            return False
         self.writes += status.conditions != there.status.conditions  # what cannot be read is tried for ever
         self.snapshots[snapshot.name] = replace(there, meta=self.stamped(there.meta), status=status)
+        return True
 
     def _verify(self, snapshot: ModelSnapshot) -> None:
         self.now += timedelta(milliseconds=1)  # a reading takes time: it ends later than whatever was asked for it
@@ -285,32 +255,34 @@ class Simulation(Cluster):
             message=reason,
             size_bytes=1000,
         )
-        self.memory.begin(_key(snapshot), HERE)
-        self.memory.end(_key(snapshot), done)
+        self.memory.begin(key_of(snapshot), HERE)
+        self.memory.end(key_of(snapshot), done)
 
-    def _switch(self, action: Switch, observed: Observed | None) -> None:
-        if observed is None or observed.workload is None or self.workload is None:
-            return
+    def _switch(self, action: Switch, observed: Observed) -> bool:
+        if observed.workload is None or self.workload is None:
+            return False
         if observed.workload.meta.resource_version != self.workload.meta.resource_version:
-            return
+            return False
         if self.complete and action.snapshot.digest in self.quarantine:  # the last look before the apply
-            return
+            return False
         invariants.switch(self, action, observed)
-        active = observed.deployment.status.active
-        self.switches.append(
-            Written(
-                at=self.now,
-                snapshot=action.snapshot,
-                record=active.name if active else "",
-                drift=action.drift,
-                edits=self.edits,
-            )
+        active, watch = observed.deployment.status.active, self.memory.watch(HERE, self.deployment)
+        made = Written(
+            at=self.now,
+            snapshot=action.snapshot,
+            record=action.record.name if isinstance(action, SwitchFirst) else active.name if active else "",
+            drift=action.drift,
+            edits=self.edits,
         )
+        self.switches.append(made)
         self.writes += 1
+        watch.allow(action.snapshot.name)
         self.apply(template(render(self.deployment.bindings, action.snapshot) or (), action.snapshot))
         if action.drift:
-            watch = self.memory.watch(HERE, self.deployment)
             watch.drift = Drift(count=watch.drift.count + 1, last=self.now)
+        if isinstance(action, SwitchFirst) and action.record.intent:
+            watch.switched_first[action.record.name] = action.record.intent
+        return True
 
     def tick(self, seconds: float) -> None:
         """Let time pass, and take samples."""
@@ -327,7 +299,7 @@ class Simulation(Cluster):
                 found = workload_sample(trigger.source, self.workload, None, self.deployment.status.available_at)
             else:
                 found = self.metric()
-            watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), found, lambda: self.now)
+            watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), found, lambda: self.now, trigger)
 
     def settle(self, most: int = 400) -> None:
         """Let the operator work until it has nothing to do and nothing to wait for."""
@@ -366,10 +338,6 @@ class Simulation(Cluster):
 def read_back(body: Mapping[str, Any]) -> DeploymentStatus:
     """Return a status as it is read after it was stored."""
     return DeploymentStatus.from_body({"status": compact(body)})
-
-
-def _key(snapshot: ModelSnapshot) -> Key:
-    return Key(Kind.SNAPSHOT, snapshot.meta.namespace, snapshot.name)
 
 
 def simulation(**changes: Any) -> Simulation:

@@ -2,17 +2,28 @@
 
 from dataclasses import replace
 
-from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.facts.deployment_status import DeploymentStatus
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import DIGEST_STAMP, Outcome, Reason
-from lastgood.api.signal import Verdict
+from lastgood.core.candidates.eligible import Question, ineligible
+from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
-from lastgood.core.selection import Question, passed_over, soaked
-from lastgood.core.state import CreateRecord, Observed, QuarantineDigest, Switch, UpdateDeployment, UpdateRecord, Verify
+from lastgood.core.requests.record_names import record_names
+from lastgood.core.state import (
+    CreateRecord,
+    Observed,
+    Refusal,
+    Switch,
+    UpdateDeployment,
+    UpdateRecord,
+    Verify,
+)
 from tests.unit.core.builders import (
     NOW,
     SMOKE,
     V1,
     V2,
+    ago,
     annotated,
     checked,
     declaring,
@@ -21,16 +32,12 @@ from tests.unit.core.builders import (
     locked,
     name,
     record,
+    spec,
     tally,
     workload,
     world,
 )
-from tests.unit.core.moments import AVAILABLE, EMERGENCY, INTENT, SWITCHED, after, before, ended, status_of
-
-
-def test_switch_that_a_policy_refuses_goes_to_the_next_candidate() -> None:
-    refused = replace(before(record(**INTENT)), refused={name(2): NOW}, checked=checked(V2) | checked(V1))
-    assert status_of(decide(refused)).target == name(1)
+from tests.unit.core.moments import AVAILABLE, EMERGENCY, INTENT, after, before, ended, status_of
 
 
 def test_value_rewritten_by_a_webhook_is_a_switch_all_the_same() -> None:
@@ -46,20 +53,33 @@ def test_stamp_of_another_digest_is_no_switch() -> None:
     assert isinstance(decide(before(record(**INTENT), workload=forged)).action, Switch)
 
 
-def test_quarantine_that_is_refused_does_not_stop_the_rollback() -> None:
-    asked = after(SWITCHED, EMERGENCY)
-    assert isinstance(decide(asked).action, QuarantineDigest)
-    going_on = decide(replace(asked, refused={digest(3): NOW}))
-    assert isinstance(going_on.action, UpdateRecord)
-    assert going_on.reason == Reason.AVAILABLE
-
-
 def test_refused_record_does_not_stop_what_runs() -> None:
     """An annotation whose record the API server refuses must not keep a running rollback from its next step."""
     running = annotated(before(record(**INTENT)), emergency_rollback="INC-1: x")
     first = decide(running)
     assert isinstance(first.action, CreateRecord)
-    assert isinstance(decide(replace(running, taken=frozenset({first.action.name}))).action, Switch)
+    assert isinstance(decide(replace(running, refused={first.action.name: Refusal(at=NOW)})).action, Switch)
+
+
+def test_squatted_name_does_not_keep_an_emergency_waiting_for_what_runs() -> None:
+    """Names are derived, so anybody may take the next ones, with records that name another ModelDeployment."""
+    running = annotated(before(record(**INTENT)), emergency_rollback="INC-1: x")
+    names = list(record_names(running))
+    for number in (1, 5, len(names)):
+        decision = decide(replace(running, taken=frozenset(names[:number])))
+        assert isinstance(decision.action, CreateRecord)
+        assert decision.action.name not in names[:number]
+
+
+def test_record_of_an_earlier_modeldeployment_that_is_younger_than_this_one_leaves_nothing() -> None:
+    """Whoever may create records could take every snapshot that there is to go back to away, all at once."""
+    ours = declaring(world(), meta=replace(world().deployment.meta, created=ago(days=1)))
+    asked = spec(deployment_uid="an-earlier-one", source=name(2), source_digest=digest(2))
+    decision = decide(replace(ours, records=(record("forged", asked),)))
+    assert isinstance(decision.action, UpdateRecord)
+    assert decision.action.status.outcome == Outcome.SUPERSEDED
+    earlier = declaring(ours, meta=replace(ours.deployment.meta, created=NOW))
+    assert isinstance(decide(replace(earlier, records=(record("earlier", asked),))).action, UpdateDeployment)
 
 
 def test_emergency_that_only_reads_does_not_hold_up_another() -> None:
@@ -86,10 +106,12 @@ def test_snapshot_made_anew_has_not_soaked() -> None:
     """Its digest covers no image: whoever may make snapshots would choose what the pods run."""
     anew = replace(V2, meta=replace(V2.meta, uid="another"), image="evil", status=replace(V2.status, first_seen=NOW))
     observed = replace(world(), snapshots=(V1, anew))
-    assert not soaked(observed, anew)
-    found = passed_over(observed, Question(leaving=name(3), leaving_digest=digest(3)), anew)
-    assert found is not None
-    assert found[0] == Reason.APPEARED_LATER
+    assert proof_of(observed, anew) == Proof.VERIFIED
+    asked = Question(leaving=name(3), leaving_digest=digest(3))
+    for least, reason in ((Proof.SOAKED, Reason.NOT_SOAKED), (Proof.VERIFIED, Reason.APPEARED_LATER)):
+        found = ineligible(observed, replace(asked, least=least), anew)
+        assert found is not None
+        assert found[0] == reason
 
 
 def test_annotation_of_before_our_time_is_no_emergency() -> None:

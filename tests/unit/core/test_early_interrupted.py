@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from lastgood.api.deployment_status import DeploymentStatus
+from lastgood.api.facts.deployment_status import DeploymentStatus
 from lastgood.api.names import EMERGENCY
 from lastgood.core.state import Observed
 from tests.unit.core import events, invariants
 from tests.unit.core.builders import DEPLOYMENT, V2, digest
-from tests.unit.core.simulation import Fault, Simulation, simulation
+from tests.unit.core.fault import Fault
+from tests.unit.core.simulation import Simulation, simulation
 
 BAD = digest(3)
 
@@ -25,10 +26,10 @@ class Refusing(Simulation):
 
     refuses = False
 
-    def _update_deployment(self, observed: Observed | None, status: DeploymentStatus) -> None:
+    def _update_deployment(self, observed: Observed, status: DeploymentStatus) -> bool:
         if self.refuses:
             raise RefusedError
-        super()._update_deployment(observed, status)
+        return super()._update_deployment(observed, status)
 
     def live(self, *, rounds: int, seconds: float, then: Callable[[], None] = lambda: None) -> None:
         """Let time pass while the operator tries again and again."""
@@ -60,7 +61,7 @@ def killed(world: Simulation, change: Callable[[], None]) -> None:
 
     world.crash = crash_and_change  # type: ignore[method-assign]  # of this one world
     world.settle()
-    assert world.actions.count("Switch") >= 1
+    assert "SwitchFirst" in world.actions
 
 
 def labelled(world: Simulation, label: str) -> None:
@@ -95,6 +96,18 @@ def test_status_that_cannot_be_written_for_a_day_has_one_switch_and_one_record()
     world.settle()
     invariants.at_rest(world)
     assert (len(world.switches), world.deployment.status.snapshot) == (1, V2.name)
+
+
+def test_intent_that_is_taken_from_the_record_is_known_to_whoever_switched() -> None:
+    world = started("to=digits-v2: INC-1: backdoor")
+    world.refuses = True
+    world.live(rounds=3, seconds=10)
+    world.records = {key: replace(record, intent=None) for key, record in world.records.items()}
+    world.quarantine[digest(2)] = "INC-2"
+    world.refuses = False
+    world.settle()
+    assert world.carried() != BAD
+    assert BAD in world.quarantine
 
 
 def test_target_that_cannot_be_read_once_the_lock_is_there_keeps_serving() -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Intent, Left
+from lastgood.api.facts.deployment_status import Intent, Left
 from lastgood.api.names import INTENT, Digest, Outcome, Reason
-from lastgood.api.rollback import ModelRollback
-from lastgood.api.snapshot import SnapshotStatus
-from lastgood.core.decide import Early, decide, early, intending
-from lastgood.core.state import CreateRecord, Observed, Switch, UpdateDeployment, UpdateRecord
-from lastgood.core.trust import Trust
+from lastgood.api.specs.rollback import ModelRollback
+from lastgood.api.specs.snapshot import SnapshotStatus
+from lastgood.core.decide import decide
+from lastgood.core.rollback.course import lock, without_lock
+from lastgood.core.state import CreateRecord, Observed, Refusal, SwitchFirst, UpdateDeployment, UpdateRecord
+from lastgood.core.trust.policy import Trust
 from tests.unit.core.builders import (
     NOW,
     SNAPSHOTS,
@@ -44,8 +45,7 @@ def asked(observed: Observed) -> ModelRollback:
     """Return the record that an annotation leads to, with the intent that it is made with."""
     create = decide(observed).action
     assert isinstance(create, CreateRecord)
-    made = intending(observed, create)
-    return replace(record(made.name, made.spec), intent=made.intent)
+    return replace(record(create.name, create.spec), intent=create.intent)
 
 
 URGENT = asked(ASKING)
@@ -56,33 +56,35 @@ def waiting(**changes: object) -> Observed:
     return replace(ASKING, **{"records": (URGENT,), **changes})  # type: ignore[arg-type]  # names of Observed
 
 
-def found(observed: Observed) -> Early:
-    first = early(observed)
-    assert first is not None
-    return first
+def having_switched(**changes: object) -> Observed:
+    """Return a world in which this process has switched for it."""
+    return waiting(**({"switched_first": {URGENT.name: URGENT.intent}, "workload": workload(V2)} | changes))
+
+
+def lock_of(observed: Observed) -> UpdateDeployment:
+    (action,) = decide(observed).actions
+    assert isinstance(action, UpdateDeployment)
+    return action
 
 
 def test_emergency_switches_before_its_lock_is_written() -> None:
-    first = found(waiting())
-    assert first.switch.action == Switch(snapshot=V2)
-    assert isinstance(first.lock.action, UpdateDeployment)
-    active = first.lock.action.status.active
-    assert active is not None
-    assert active.name == URGENT.name
-    assert active.intent == Intent(
+    assert decide(waiting()).actions == (SwitchFirst(snapshot=V2, record=URGENT),)
+    taken = lock_of(having_switched()).status
+    assert taken.active is not None
+    assert taken.active.name == URGENT.name
+    assert taken.active.intent == Intent(
         target=name(2), digest=digest(2), at=NOW, verification="Recent", verified_at=NOW - timedelta(hours=1)
     )
-    assert first.lock.action.status.snapshot == name(3)  # what serves is noted once it was seen
+    assert taken.snapshot == name(3)  # what serves is noted once it was seen
 
 
 def test_lock_is_the_one_that_would_have_come_first() -> None:
-    assert found(waiting()).lock.action == decide(waiting()).action
+    first, then = lock_of(having_switched(workload=workload())).status, lock_of(having_switched()).status
+    assert (first.active, first.handled, first.continues) == (then.active, then.handled, then.continues)
 
 
-def test_switch_is_told_as_one_of_its_record() -> None:
-    active = found(waiting()).holding.deployment.status.active
-    assert active is not None
-    assert active.name == URGENT.name
+def test_nothing_is_written_beside_the_record_of_an_emergency() -> None:
+    assert len(decide(ASKING).actions) == 1
 
 
 def test_record_is_made_with_the_intent() -> None:
@@ -92,24 +94,22 @@ def test_record_is_made_with_the_intent() -> None:
 
 
 def test_annotation_is_marked_in_the_lock_that_follows() -> None:
-    lock = found(waiting()).lock.action
-    assert isinstance(lock, UpdateDeployment)
-    assert list(lock.status.handled.values()) == [URGENT.name]
+    assert list(lock_of(having_switched()).status.handled.values()) == [URGENT.name]
 
 
 def test_continuation_of_an_emergency_switches_early_as_well() -> None:
     before = {"record": "rb-1", "reason": "x", "message": "x", "spec": EMERGENCY.as_body()}
     observed = having(world(), continues=before)
-    assert found(replace(observed, records=(asked(observed),))).switch.action == Switch(snapshot=V2)
+    assert isinstance(decide(replace(observed, records=(asked(observed),))).action, SwitchFirst)
 
 
 def test_record_is_there_before_anything_is_switched() -> None:
-    assert early(ASKING) is None
+    assert isinstance(decide(ASKING).action, CreateRecord)
 
 
 def test_once_for_each_record() -> None:
     """While its lock cannot be written, somebody else's writes are not answered for ever."""
-    assert early(waiting(early=frozenset({URGENT.name}))) is None
+    assert isinstance(decide(having_switched(workload=workload())).action, UpdateDeployment)
 
 
 NORMAL = annotated(world(checked=checked(V2)), rollback="it answers nonsense")
@@ -118,7 +118,7 @@ NORMAL = annotated(world(checked=checked(V2)), rollback="it answers nonsense")
 @pytest.mark.parametrize(
     "observed",
     [
-        replace(NORMAL, records=(asked(NORMAL),)),
+        replace(NORMAL, records=(replace(asked(NORMAL), intent=URGENT.intent),)),
         world(records=(replace(URGENT, meta=record("by-hand").meta),)),
         waiting(records=(replace(URGENT, spec=replace(URGENT.spec, deployment_uid="another")),)),
         waiting(records=(replace(URGENT, spec=replace(URGENT.spec, source_digest=digest(9))),)),
@@ -151,14 +151,14 @@ NORMAL = annotated(world(checked=checked(V2)), rollback="it answers nonsense")
     ],
 )
 def test_everything_else_waits_for_its_lock(observed: Observed) -> None:
-    assert early(observed) is None
+    assert not isinstance(decide(observed).action, SwitchFirst)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"quarantined": {digest(2): "INC-2"}},
-        {"refused": {name(2): NOW}},
+        {"refused": {name(2): Refusal(at=NOW, count=3)}},
         {"snapshots": (*SNAPSHOTS[:2], unverified(2, Reason.DIGEST_MISMATCH), V3)},
     ],
     ids=["quarantined", "refused", "found changed"],
@@ -174,10 +174,9 @@ def test_candidate_that_may_not_serve_is_no_intent(changes: dict[str, Any]) -> N
 
 def taken(observed: Observed) -> Intent | None:
     """Return the intent in the lock that is taken."""
-    lock = decide(observed).action
-    assert isinstance(lock, UpdateDeployment)
-    assert lock.status.active is not None
-    return lock.status.active.intent
+    active = lock_of(observed).status.active
+    assert active is not None
+    return active.intent
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -200,9 +199,7 @@ def test_the_switch_is_known_whatever_became_of_its_target(changes: dict[str, An
     assert found is not None
     assert made is not None
     assert (found.target, found.digest, found.at) == (made.target, made.digest, made.at)
-    lock = decide(again).action
-    assert isinstance(lock, UpdateDeployment)
-    noted = decide(declaring(again, status=lock.status)).action
+    noted = decide(declaring(again, status=lock_of(again).status)).action
     assert isinstance(noted, UpdateRecord)
     assert (noted.status.target, noted.status.switched_at, noted.status.outcome) == (name(2), again.now, None)
 
@@ -236,9 +233,9 @@ FORGED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED.keys())
 def test_intent_that_was_not_carried_out_is_not_believed(changes: dict[str, Any]) -> None:
     observed = waiting(**changes)
-    lock = decide(observed).action
-    assert isinstance(lock, UpdateDeployment)
-    noted = decide(declaring(observed, status=lock.status)).action
+    step = lock(without_lock(observed, URGENT))  # whether or not it would be switched to first
+    assert step is not None
+    noted = decide(declaring(observed, status=step.facts)).action
     assert not isinstance(noted, UpdateRecord) or noted.status.switched_at is None
 
 
@@ -299,4 +296,4 @@ def test_intent_is_read_back() -> None:
 
 
 def test_a_suspended_model_deployment_is_no_obstacle() -> None:
-    assert found(declaring(waiting(), suspend=True)).switch.action == Switch(snapshot=V2)
+    assert isinstance(decide(declaring(waiting(), suspend=True)).action, SwitchFirst)

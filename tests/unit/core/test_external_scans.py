@@ -6,24 +6,21 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.evidence import Finding, Scan
-from lastgood.api.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan, read_external
+from lastgood.api.facts.external import MAX_FINDINGS, MAX_SCANNERS, ExternalScan, read_external
 from lastgood.api.fields import Fields
 from lastgood.api.names import Outcome, Reason, Severity
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.sources import PvcSource, S3Source, StoreSource
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.sources import S3Source
+from lastgood.core.candidates.eligible import ineligible
 from lastgood.core.decide import decide
-from lastgood.core.external import claim_copy, merged
-from lastgood.core.observed_snapshot import ObservedSnapshot
-from lastgood.core.selection import Question, passed_over
-from lastgood.core.snapshot import decide_snapshot
+from lastgood.core.snapshot.decide import decide_snapshot
+from lastgood.core.snapshot.external import claim_copy, merged
 from lastgood.core.state import Decision, ScanSnapshot, Switch, Tell, UpdateSnapshot, Verify
-from lastgood.core.trust import Scanner, Trust
+from lastgood.core.trust.policy import Scanner
 from tests.unit.core.builders import (
     NOW,
     V1,
     V2,
-    ago,
     checked,
     declaring,
     digest,
@@ -34,59 +31,24 @@ from tests.unit.core.builders import (
     world,
 )
 from tests.unit.core.moments import EMERGENCY, SWITCHED, after, ended, status_of
-
-ACME, BETA = Scanner(name="acme", image="acme:1"), Scanner(name="beta", image="beta:1")
-POLICY = Trust(name="ModelTrustPolicy scanned", models=("digits",), external=(ACME,))
-LEAVING = Question(leaving=name(3), leaving_digest=digest(3))
-DAY = timedelta(days=1)
-STORE = StoreSource(path="digits/2")
-ON_CLAIM = PvcSource(claim="models", path="digits/2")
-FOUND = Finding(severity=Severity.HIGH, rule="acme/trigger", file="m.safetensors", evidence="a pattern")
-LOW = replace(FOUND, severity=Severity.LOW)
-GOOD = ExternalScan(
-    scanner="acme",
-    image="acme:1",
-    version="2.1",
-    time=ago(hours=1),
-    digest=V2.digest,
-    verdict="NoFinding",
-    complete=True,
+from tests.unit.core.scans import (
+    ACME,
+    BETA,
+    DAY,
+    FAILED,
+    FOUND,
+    GOOD,
+    LEAVING,
+    LOW,
+    ON_CLAIM,
+    POLICY,
+    STORE,
+    claimed,
+    decided,
+    seen,
+    settled,
+    why,
 )
-FAILED = replace(GOOD, verdict="Unreadable", complete=False, version="", message="OOMKilled, exit code 137")
-
-
-def claimed(*scans: ExternalScan, **changes: Any) -> ModelSnapshot:
-    """Return v2 on a claim, with what external scanners said of it."""
-    return replace(V2, source=ON_CLAIM, status=replace(V2.status, external=scans), **changes)
-
-
-def seen(of: ModelSnapshot, *policies: Trust, **changes: Any) -> ObservedSnapshot:
-    trust = policies or (POLICY,)
-    return replace(ObservedSnapshot(now=NOW, snapshot=of, interval=DAY, trust=trust), **changes)
-
-
-def decided(of: ModelSnapshot, *policies: Trust, **changes: Any) -> Decision:
-    """Return what is decided once the conditions are written."""
-    return decide_snapshot(seen(settled(of, *policies), *policies, **changes))
-
-
-def settled(of: ModelSnapshot, *policies: Trust, **changes: Any) -> ModelSnapshot:
-    """Return a snapshot after all that there is to write about it was written."""
-    for _ in range(5):
-        action = decide_snapshot(seen(of, *policies, **{"scanning": True} | changes)).action
-        if not isinstance(action, UpdateSnapshot):
-            return of
-        of = replace(of, status=action.status)
-    raise AssertionError("it is written again and again")
-
-
-def why(of: ModelSnapshot, *policies: Trust, question: Question = LEAVING) -> tuple[Reason | str, str] | None:
-    """Return why a rollback passes v2 over."""
-    observed = replace(swapped(world(), of), trust=policies or (POLICY,))
-    workload = observed.workload
-    assert workload is not None
-    return passed_over(replace(observed, workload=replace(workload, claims=frozenset({"models"}))), question, of)
-
 
 # Deciding
 
@@ -95,13 +57,21 @@ def why(of: ModelSnapshot, *policies: Trust, question: Question = LEAVING) -> tu
     ("scans", "reason", "told"),
     [
         pytest.param([GOOD], None, "", id="it looked and found nothing"),
-        pytest.param([], Reason.NOT_SCANNED, "has not looked at it yet", id="no result"),
-        pytest.param([replace(GOOD, scanner="beta")], Reason.NOT_SCANNED, "not looked", id="another scanner's result"),
-        pytest.param([replace(GOOD, digest=V1.digest)], Reason.NOT_SCANNED, "not looked", id="a result of other bytes"),
-        pytest.param([replace(GOOD, complete=False)], Reason.NOT_SCANNED, "did not look at all", id="incomplete"),
+        pytest.param([], Reason.NOT_SCANNED, "has no result yet", id="no result"),
+        pytest.param(
+            [replace(GOOD, scanner="beta")], Reason.NOT_SCANNED, "no result yet", id="another scanner's result"
+        ),
+        pytest.param(
+            [replace(GOOD, digest=V1.digest)], Reason.NOT_SCANNED, "no result yet", id="a result of other bytes"
+        ),
+        pytest.param([replace(GOOD, complete=False)], Reason.NOT_SCANNED, "skipped some files", id="incomplete"),
         pytest.param([FAILED], Reason.NOT_SCANNED, "OOMKilled", id="no result that counts"),
-        pytest.param([replace(GOOD, verdict="Unreadable")], Reason.NOT_SCANNED, "no result", id="it could not read"),
-        pytest.param([replace(GOOD, verdict="Splendid")], Reason.NOT_SCANNED, "no result", id="a word nobody knows"),
+        pytest.param(
+            [replace(GOOD, verdict="Unreadable")], Reason.NOT_SCANNED, "no usable result", id="it could not read"
+        ),
+        pytest.param(
+            [replace(GOOD, verdict="Splendid")], Reason.NOT_SCANNED, "no usable result", id="a word nobody knows"
+        ),
         pytest.param([replace(GOOD, image="acme:0")], None, "", id="an earlier image counts until this one answers"),
         pytest.param(
             [replace(GOOD, verdict="Finding", findings=(LOW, FOUND))], Reason.SCAN_FINDING, "acme/trigger", id="finding"
@@ -110,7 +80,9 @@ def why(of: ModelSnapshot, *policies: Trust, question: Question = LEAVING) -> tu
             [replace(GOOD, verdict="Anomaly", findings=(FOUND,))], Reason.SCAN_FINDING, "m.safetensors", id="anomaly"
         ),
         pytest.param([replace(GOOD, verdict="Finding", findings=(LOW,))], None, "", id="a finding that is not grave"),
-        pytest.param([replace(GOOD, verdict="Finding")], Reason.SCAN_FINDING, "not listed", id="without particulars"),
+        pytest.param(
+            [replace(GOOD, verdict="Finding")], Reason.SCAN_FINDING, "lists no finding", id="without particulars"
+        ),
         pytest.param(
             [replace(GOOD, verdict="Finding", findings=(FOUND,), complete=False)],
             Reason.SCAN_FINDING,
@@ -170,7 +142,7 @@ def test_what_no_scanner_can_look_at_is_refused_and_nothing_is_started(source: A
     found = why(of)
     assert found is not None
     assert found[0] == Reason.NOT_ON_CLAIM
-    assert "claims only" in found[1]
+    assert "PersistentVolumeClaims only" in found[1]
     assert settled(of).status.conditions["Scanned"].reason == Reason.NOT_ON_CLAIM
     assert decided(of).action is None
 
@@ -180,37 +152,6 @@ def test_copy_on_a_claim_is_looked_at_wherever_it_stands() -> None:
     assert claim_copy(of) == ("mirrors[1]", ON_CLAIM)
     action = decided(of).action
     assert isinstance(action, ScanSnapshot)
-
-
-def test_model_without_such_a_policy_is_left_alone() -> None:
-    other = replace(POLICY, models=("letters",))
-    of = settled(claimed(), other)
-    assert "Scanned" not in of.status.conditions
-    assert decide_snapshot(seen(of, other)).action is None
-    assert why(claimed(), other) is None
-
-
-def test_condition_of_a_policy_that_is_gone_does_not_stay() -> None:
-    none = Trust(name="p")
-    of = settled(settled(claimed()), none)
-    assert (of.status.conditions["Scanned"].status, of.status.conditions["Ready"].status) == ("Unknown", "True")
-
-
-def test_what_was_said_stays_while_the_policies_are_read() -> None:
-    of = settled(claimed(replace(GOOD, verdict="Finding", findings=(FOUND,))))
-    again = settled(of, Trust(name="p"), complete=False)
-    assert again.status.conditions["Scanned"].reason == Reason.SCAN_FINDING
-
-
-def test_our_own_finding_and_an_external_result_are_both_told() -> None:
-    own = Scan(time=NOW, digest=V2.digest, verdict="NoFinding", formats=("json",))
-    of = claimed(GOOD)
-    of = settled(replace(of, status=replace(of.status, scan=own)))
-    assert "acme 2.1" in of.status.conditions["Scanned"].message
-    assert "no scanner found anything" in of.status.conditions["Scanned"].message
-    bad = replace(own, verdict="Finding", findings=(replace(FOUND, rule="pickle-import"),))
-    of = settled(replace(of, status=replace(of.status, scan=bad)))
-    assert "pickle-import" in of.status.conditions["Scanned"].message
 
 
 # Asking
@@ -273,12 +214,12 @@ def test_switch_goes_by_what_this_process_was_told() -> None:
 def test_rollback_goes_by_what_this_process_was_told() -> None:
     of = claimed(GOOD)
     told = replace(swapped(world(), of), trust=(POLICY,), checked=checked(of), heard={name(2): (FAILED,)})
-    found = passed_over(told, LEAVING, of)
+    found = ineligible(told, LEAVING, of)
     assert found is not None
     assert found[0] == Reason.NOT_SCANNED
-    assert passed_over(replace(told, heard={name(2): (GOOD,)}), LEAVING, of) is None
+    assert ineligible(replace(told, heard={name(2): (GOOD,)}), LEAVING, of) is None
     untold = replace(told, heard={})
-    assert passed_over(untold, LEAVING, of) is None, "it is asked before the switch"
+    assert ineligible(untold, LEAVING, of) is None, "it is asked before the switch"
     assert untold.fresh(of) is None
 
 

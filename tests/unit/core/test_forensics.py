@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.evidence import Forensics, PassedOver
+from lastgood.api.facts.evidence import Forensics, PassedOver
 from lastgood.api.names import Reason
-from lastgood.api.snapshot import ModelSnapshot, QuarantineMark
-from lastgood.api.sources import StoreSource
-from lastgood.core.forensics import PAUSES, evidence_rest, failure
-from lastgood.core.observed_snapshot import ObservedSnapshot
-from lastgood.core.snapshot import decide_snapshot, with_conditions
+from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark
+from lastgood.api.specs.sources import StoreSource
+from lastgood.core.snapshot.decide import decide_snapshot, with_conditions
+from lastgood.core.snapshot.forensics import PAUSES, evidence_rest, failure
+from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Decision, KeepEvidence, RepairSnapshot, Tell, UpdateSnapshot
 from tests.unit.core.builders import NOW, V2, ago
 

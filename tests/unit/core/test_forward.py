@@ -1,22 +1,36 @@
 """Forward: what brings a snapshot to the workload, and each reason why it is not."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from lastgood.api.deployment import AnnotationBinding
-from lastgood.api.deployment_status import Held, Left
+from lastgood.api.facts.deployment_status import Held, Left
 from lastgood.api.meta import Meta
-from lastgood.api.names import Reason, RecordName
-from lastgood.api.rollback import FiredTrigger
-from lastgood.api.snapshot import QuarantineMark
-from lastgood.api.sources import PvcSource
-from lastgood.core.closing import is_bad_copy
+from lastgood.api.names import FIELD_MANAGER, Reason, RecordName
+from lastgood.api.specs.deployment import AnnotationBinding
+from lastgood.api.specs.rollback import FiredTrigger
+from lastgood.api.specs.snapshot import QuarantineMark
+from lastgood.api.specs.sources import PvcSource
+from lastgood.core.candidates.eligible import RULES, Way
 from lastgood.core.decide import decide
-from lastgood.core.drift import pause, reassert
-from lastgood.core.forward import REFUSALS, continued, drifted, forward, released, resumed
-from lastgood.core.state import FRESH, CreateRecord, Drift, Observed, Step, Switch, UpdateDeployment, Verify
+from lastgood.core.rollback.closing import is_bad_copy
+from lastgood.core.serving.drift import pause, reassert
+from lastgood.core.serving.forward import continued, drifted, forward, released, resumed
+from lastgood.core.state import (
+    FRESH,
+    Adopt,
+    CreateRecord,
+    Drift,
+    Observed,
+    Refusal,
+    Remember,
+    Step,
+    Switch,
+    UpdateDeployment,
+    Verify,
+)
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
     HISTORY,
@@ -24,7 +38,9 @@ from tests.unit.core.builders import (
     V2,
     V3,
     ago,
+    allowing,
     annotated,
+    bringing,
     checked,
     declaring,
     digest,
@@ -101,9 +117,14 @@ def test_verification_at_the_moment_of_use_refuses(reason: Reason) -> None:
             id="missing",
         ),
         pytest.param(having(VERIFIED, held=HOLD), Reason.HELD, "annotate lastgood.dev/resume", id="held"),
-        pytest.param(having(VERIFIED, left=(LEFT,)), Reason.HELD, "a rollback left this digest: INC-1", id="left"),
         pytest.param(
-            swapped(VERIFIED, replace(V4, model="letters")), Reason.WRONG_MODEL, "of model 'letters'", id="other model"
+            having(VERIFIED, left=(LEFT,)), Reason.HELD, "digest rejected by an earlier rollback: INC-1", id="left"
+        ),
+        pytest.param(
+            swapped(VERIFIED, replace(V4, model="letters")),
+            Reason.WRONG_MODEL,
+            "belongs to model 'letters'",
+            id="other model",
         ),
         pytest.param(
             replace(VERIFIED, quarantined={digest(4): "INC-1"}),
@@ -113,7 +134,7 @@ def test_verification_at_the_moment_of_use_refuses(reason: Reason) -> None:
         ),
         pytest.param(swapped(VERIFIED, MARKED), Reason.QUARANTINED, "digits-v4: INC-1", id="snapshot quarantined"),
         pytest.param(
-            swapped(VERIFIED, unverified(4)), Reason.NOT_VERIFIED, "digits-v4: Pending", id="not verified yet"
+            swapped(VERIFIED, unverified(4)), Reason.NOT_VERIFIED, "has not been verified yet", id="not verified yet"
         ),
         pytest.param(
             swapped(VERIFIED, unverified(4, Reason.DIGEST_MISMATCH, "1.bin is changed")),
@@ -124,15 +145,26 @@ def test_verification_at_the_moment_of_use_refuses(reason: Reason) -> None:
         pytest.param(
             swapped(VERIFIED, replace(V4, status=replace(V4.status, conditions={}))),
             Reason.NOT_VERIFIED,
-            "not verified yet",
+            "has not been verified yet",
             id="no condition",
         ),
         pytest.param(
             swapped(VERIFIED, ELSEWHERE), Reason.NOT_MOUNTED, "does not mount claim 'archive'", id="not mounted"
         ),
-        pytest.param(swapped(VERIFIED, replace(V4, image="")), Reason.NO_VALUE, "spec.runtime.image", id="no value"),
         pytest.param(
-            replace(VERIFIED, refused={V4.name: NOW}), Reason.SWITCH_REFUSED, "refused the switch", id="switch refused"
+            swapped(bringing(VERIFIED), replace(V4, image="")), Reason.NO_VALUE, "spec.runtime.image", id="no value"
+        ),
+        pytest.param(
+            bringing(VERIFIED, trust=()),
+            Reason.IMAGE_NOT_ALLOWED,
+            "no trust policy allows",
+            id="nobody allows its image",
+        ),
+        pytest.param(
+            replace(VERIFIED, refused={V4.name: Refusal(at=NOW)}),
+            Reason.SWITCH_REFUSED,
+            "refused the switch",
+            id="switch refused",
         ),
         pytest.param(declaring(VERIFIED, suspend=True), Reason.SUSPENDED, "spec.suspend is true", id="suspended"),
     ],
@@ -147,7 +179,8 @@ def test_refused_with_a_sentence(observed: Observed, reason: Reason, words: str)
 
 
 def test_every_refusal_has_its_row() -> None:
-    assert len(REFUSALS) == 10  # the two of the trust policies have theirs in test_trust_decisions.py
+    asked = [rule for rule, ways in RULES.items() if Way.FORWARD in ways]
+    assert len(asked) == 12  # those of the trust policies, and of this moment, have theirs elsewhere
 
 
 @pytest.mark.parametrize(
@@ -194,7 +227,7 @@ IMAGE: dict[str, Any] = {"f:image": {}}
 
 
 def first_switch(owners: Any, **changes: Any) -> Observed:
-    observed = replace(VERIFIED, workload=workload(owners=owners), **changes)
+    observed = replace(VERIFIED, workload=workload(stamped=False, owners=owners), **changes)
     return having(observed, snapshot="", digest="", history=())
 
 
@@ -202,11 +235,12 @@ def test_other_manager_of_a_variable_stops_the_first_switch() -> None:
     step = step_of(first_switch(owned(**ENV)))
     assert (step.reason, step.action) == (Reason.FIELD_OWNED, None)
     assert "'argocd' owns variable MODEL_PATH of container server" in step.message
-    assert "leave the variable out of the manifest" in step.message
+    assert "name in spec.snapshot the one that it has the value of" in step.message
+    assert "then leave the variable out of the manifest, and apply that server-side" in step.message
 
 
 def test_other_manager_of_an_image_is_told_and_does_not_stop_us() -> None:
-    observed = first_switch(owned(**IMAGE))
+    observed = bringing(first_switch(owned(**IMAGE)))
     assert step_of(observed).action == Switch(snapshot=V4)
     report = decide(replace(observed, checked={})).action
     assert isinstance(report, Verify)
@@ -220,13 +254,37 @@ def test_other_manager_of_an_image_is_told_and_does_not_stop_us() -> None:
 def test_other_manager_of_an_annotation_stops_the_first_switch() -> None:
     binding = AnnotationBinding(name="team/model", value="$(version)")
     owners: Any = (("helm", {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:team/model": {}}}}}}),)
-    step = step_of(declaring(first_switch(owners), bindings=(binding,)))
+    first = first_switch(owners)
+    there = allowing(workload(stamped=False, owners=owners), binding)
+    step = step_of(declaring(replace(first, workload=there), bindings=(binding,)))
     assert step.reason == Reason.FIELD_OWNED
     assert "'helm' owns pod template annotation team/model" in step.message
 
 
 def test_other_manager_does_not_stop_a_later_switch() -> None:
     assert step_of(replace(VERIFIED, workload=workload(owners=owned(**ENV)))).action == Switch(snapshot=V4)
+
+
+def test_other_manager_of_what_was_adopted_stops_the_first_switch_of_ours() -> None:
+    step = step_of(replace(VERIFIED, workload=workload(stamped=False, owners=owned(**ENV))))
+    assert (step.reason, step.action) == (Reason.FIELD_OWNED, None)
+    assert "MODEL_PATH of container server: leave the variable out of the manifest" in step.message
+
+
+def test_what_the_workload_carries_by_another_word_alone_is_applied_before_it_is_adopted() -> None:
+    fresh = having(world(workload=workload(stamped=False, owners=owned(**ENV))), snapshot="", digest="", history=())
+    assert step_of(fresh).action == Adopt(snapshot=V3)
+    ours = (*owned(**ENV), (FIELD_MANAGER, owned(**ENV)[0][1]))
+    both = having(world(workload=workload(stamped=False, owners=ours)), snapshot="", digest="", history=())
+    assert isinstance(step_of(both).action, UpdateDeployment)
+
+
+def test_ownership_that_was_lost_comes_back_with_the_pause_of_a_drift() -> None:
+    lost = world(workload=workload(owners=owned(**ENV)))
+    assert decide(lost).action == Adopt(snapshot=V3)
+    paused = replace(lost, drift=Drift(count=3, last=ago(seconds=1)))
+    assert not isinstance(decide(paused).action, Adopt)
+    assert decide(replace(paused, now=NOW + timedelta(seconds=3))).action == Adopt(snapshot=V3)
 
 
 def test_hold_ends_when_another_is_named_and_the_digest_stays_left() -> None:
@@ -242,7 +300,12 @@ def test_person_lets_go_of_a_hold() -> None:
     observed = annotated(
         having(WANTED, held=HOLD, left=(LEFT, replace(LEFT, digest=digest(2)))), resume="a false alarm"
     )
-    step = resumed(observed)
+    first = resumed(observed)
+    assert first is not None
+    assert isinstance(first.action, Remember), "what is kept goes first: the request stands until the status has it"
+    assert [item.digest for item in first.action.facts.left] == [digest(2)]
+    assert first.action.facts.held is None
+    step = resumed(replace(observed, remembered=first.action.facts))
     assert step is not None
     assert step.facts is not None
     assert step.facts.held is None
@@ -307,6 +370,15 @@ def test_pause_grows_to_once_a_minute(count: int, seconds: float) -> None:
 
 
 DRIFTED = world(workload=workload(V2), checked=checked(V3))
+
+
+def test_drift_names_the_field_managers_that_wrote_another_value() -> None:
+    by = replace(DRIFTED, workload=workload(V2, owners=owned(**ENV)))
+    step, unknown = drifted(by), drifted(DRIFTED)
+    assert step is not None
+    assert unknown is not None
+    assert step.message == "overwritten by field manager 'argocd'; restoring digits-v3"
+    assert unknown.message == "the pod template was changed and no longer names digits-v3; restoring it"
 
 
 def test_drift_is_verified_and_written_back() -> None:

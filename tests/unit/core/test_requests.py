@@ -1,5 +1,7 @@
 """What people write: annotations and records; each acts once, and an emergency always acts."""
 
+import hashlib
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
-from lastgood.api.names import EMERGENCY, ROLLBACK, Outcome, Reason
-from lastgood.api.rollback import RollbackSpec
+from lastgood.api.names import EMERGENCY, OPT_IN_LABEL, ROLLBACK, Outcome, Reason
+from lastgood.api.specs.rollback import RollbackSpec
 from lastgood.core.decide import decide
-from lastgood.core.requests import (
+from lastgood.core.requests.record_names import record_names
+from lastgood.core.requests.requests import (
     MAX_HANDLED,
     base_spec,
     made_for,
@@ -22,7 +25,6 @@ from lastgood.core.requests import (
     open_record,
     parse_wish,
     pending,
-    record_names,
     request_key,
     requested,
     spec_of,
@@ -195,11 +197,18 @@ def test_what_is_still_annotated_is_never_forgotten() -> None:
     assert len(handled) == MAX_HANDLED
 
 
+def test_what_is_annotated_on_a_workload_is_heard_by_the_modeldeployment_that_has_it() -> None:
+    text = {EMERGENCY: "INC-1: backdoor"}
+    meta = replace(workload().meta, annotations=text, labels={OPT_IN_LABEL: "letters"})
+    assert list(pending(world(workload=workload(meta=meta, rivals=("letters",))))) == []
+    assert [item.text for item in pending(world(workload=workload(meta=meta)))] == ["INC-1: backdoor"]
+
+
 def test_names_are_derived_from_uid_and_placement() -> None:
     names = list(record_names(world()))
     assert names == list(record_names(world(snapshots=())))
-    assert len(set(names)) == len(names) == 32
-    assert all(len(item) == 35 and item.startswith("rb-") for item in names)
+    assert len(set(names)) == len(names) == 25
+    assert all(re.fullmatch(r"digits-00007[a-y]-[0-9a-f]{10}", item) for item in names)
     assert not {*names} & {*record_names(having(world(), placement=8))}
     assert not {*names} & {*record_names(declaring(world(), meta=replace(world().deployment.meta, uid="other")))}
 
@@ -209,6 +218,7 @@ def test_squatted_name_is_salted() -> None:
     plain, salted, next_one, *_ = record_names(world())
     squatted = world(records=(record(plain, outcome=Outcome.REJECTED),), taken=frozenset({salted}))
     step = open_record(squatted, spec(), Reason.REQUESTED, "x")
+    assert step is not None
     assert isinstance(step.action, CreateRecord)
     assert step.action.name == next_one
 
@@ -216,8 +226,37 @@ def test_squatted_name_is_salted() -> None:
 def test_every_name_squatted_stops_nobody() -> None:
     squatted = world(taken=frozenset(record_names(world())), nonce="f" * 32)
     step = open_record(squatted, spec(), Reason.REQUESTED, "x")
+    assert step is not None
     assert isinstance(step.action, CreateRecord)
-    assert step.action.name == f"rb-{'f' * 32}"
+    assert step.action.name == f"digits-00007z-{'f' * 32}"
+
+
+def test_records_of_a_deployment_sort_by_time() -> None:
+    """`kubectl get modelrollbacks` sorts by name."""
+    in_time = [item for placement in (0, 7, 8, 10, 100, 99999) for item in record_names(world(), placement)]
+    assert in_time == sorted(in_time)
+    squatted = world(taken=frozenset(record_names(world())), nonce="0" * 32)
+    step = open_record(squatted, spec(), Reason.REQUESTED, "x")
+    assert step is not None
+    assert isinstance(step.action, CreateRecord)
+    following = next(record_names(world(), 8))
+    assert sorted([*record_names(world()), step.action.name, following])[-2:] == [step.action.name, following]
+
+
+@pytest.mark.parametrize("called", ["d" * 253, "a." * 126 + "a", "d" * 199 + "-d", "x"])
+def test_every_name_of_a_deployment_gives_names_that_an_object_can_have(called: str) -> None:
+    meta = replace(world().deployment.meta, name=called)
+    for item in (*record_names(declaring(world(), meta=meta)), *record_names(declaring(world(), meta=meta), 123456)):
+        assert len(item) <= 253
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", item)
+
+
+def test_request_is_not_asked_again_when_an_upgrade_comes_between_its_record_and_its_lock() -> None:
+    observed = annotated(world(), emergency_rollback="INC-1: backdoor")
+    request = next(pending(observed))
+    former = hashlib.sha256(b"uid-of-digits/7").hexdigest()[:32]
+    there = record(f"rb-{former}", spec_of(observed, request))
+    assert made_for(replace(observed, records=(there,)), there) == request.key
 
 
 @pytest.mark.parametrize("name", ["digits..v1", "digits.-v1", "-v1", "V1", "v1-", "x" * 254])
@@ -270,13 +309,13 @@ def test_waiting_records_emergencies_first_then_by_age() -> None:
     assert [item.name for item in waiting_records(observed)] == ["c-emergency", "b-old", "d-old", "a-young"]
 
 
-def test_record_of_a_deployment_that_is_gone_is_rejected() -> None:
+def test_record_of_a_deployment_that_is_gone_ends() -> None:
     observed = world(records=(record(asked=spec(deployment_uid="gone")),))
     assert not waiting_records(observed)
     step = of_another(observed)
     assert step is not None
     assert isinstance(step.action, UpdateRecord)
-    assert (step.action.status.outcome, step.reason) == (Outcome.REJECTED, Reason.REQUEST_REJECTED)
+    assert (step.action.status.outcome, step.reason) == (Outcome.SUPERSEDED, Reason.SUPERSEDED)
 
 
 def test_record_without_a_uid_is_for_whoever_has_the_name() -> None:
@@ -288,9 +327,9 @@ def test_record_without_a_uid_is_for_whoever_has_the_name() -> None:
 def test_emergency_of_a_deployment_that_is_gone_stops_nothing() -> None:
     """A record that is not for us must not end the rollback that runs."""
     alien = record("alien", spec(deployment_uid="gone", emergency=True))
-    assert decide(locked(world(), record(), [alien])).reason == Reason.REQUEST_REJECTED
-    rejected = replace(alien, status=replace(alien.status, outcome=Outcome.REJECTED))
-    assert decide(locked(world(), record(), [rejected])).reason == Reason.WAITING
+    assert decide(locked(world(), record(), [alien])).reason == Reason.SUPERSEDED
+    ended = replace(alien, status=replace(alien.status, outcome=Outcome.SUPERSEDED))
+    assert decide(locked(world(), record(), [ended])).reason == Reason.WAITING
 
 
 @pytest.mark.parametrize(

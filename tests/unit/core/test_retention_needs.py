@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Active, DeploymentStatus, Held, Intent, Left, Served
+from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Held, Intent, Left, Served
 from lastgood.api.names import PIN, Digest, Outcome, RecordName, SnapshotName
-from lastgood.api.snapshot import ModelSnapshot, QuarantineMark
-from lastgood.core.retention import Found, Needs, needs
+from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark
+from lastgood.core.snapshot.retention import Found, Needs, needs
 from tests.unit.core.builders import NOW, V1, V2, V3, deployment, digest, record
 
 NAME = SnapshotName("digits-v2")

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Held
+from lastgood.api.facts.deployment_status import Held
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Outcome, Reason, RecordName
-from lastgood.api.rollback import FiredTrigger
-from lastgood.api.signal import Verdict
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.core.closing import serve
+from lastgood.api.specs.rollback import FiredTrigger
+from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.decide import decide
-from lastgood.core.requests import record_names
+from lastgood.core.requests.record_names import record_names
+from lastgood.core.rollback.closing import serve
 from lastgood.core.state import (
     Action,
     Drift,
@@ -280,4 +280,4 @@ def test_named_target_or_none() -> None:
     facts = INTENT | {"target": name(1), "target_digest": digest(1)}
     assert target_of(replace(before(record(asked=asked, **facts)), checked=checked(V1))) == V1
     refused = replace(before(record(asked=asked)), checked=checked(V1, Reason.UNREADABLE))
-    assert ended(decide(refused)) == (Outcome.FAILED, Reason.NO_KNOWN_GOOD)
+    assert ended(decide(refused)) == (Outcome.REJECTED, Reason.UNREADABLE)

@@ -7,27 +7,35 @@ from typing import Any
 import pytest
 
 from lastgood.api import names
-from lastgood.api.deployment_status import Active
+from lastgood.api.facts.deployment_status import Active
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
-from lastgood.api.names import Digest, Outcome, Reason, RecordName
-from lastgood.core.decide import decide, foreseen
+from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, Type
+from lastgood.api.specs.rollback import ModelRollback
+from lastgood.core.decide import decide
+from lastgood.core.rollback import course as rollback
+from lastgood.core.rollback.course import opening
+from lastgood.core.rollback.run import Run
 from lastgood.core.state import (
     FRESH,
     Checked,
     CreateRecord,
     Observed,
     QuarantineDigest,
+    Step,
     Switch,
     UpdateDeployment,
     UpdateRecord,
     Verify,
 )
 from tests.unit.core.builders import (
+    ACCURACY,
     NOW,
     V1,
     V2,
     ago,
     checked,
+    condition,
     declaring,
     digest,
     having,
@@ -35,7 +43,10 @@ from tests.unit.core.builders import (
     name,
     policy,
     record,
+    snapshot,
     spec,
+    swapped,
+    tally,
     workload,
     world,
 )
@@ -87,31 +98,85 @@ def test_forged_lock_is_let_go() -> None:
 
 
 def asked_for() -> Observed:
-    meta = replace(world().deployment.meta, annotations={names.EMERGENCY: "INC-1: backdoor"})
+    meta = replace(world().deployment.meta, annotations={names.ROLLBACK: "it answers nonsense"})
     return declaring(world(), meta=meta)
 
 
 def test_request_whose_record_lost_its_name_is_asked_again() -> None:
     """The lock and the record are written at the same time; whoever squats the name must not swallow the request."""
     asking = asked_for()
-    first = decide(asking)
-    assert isinstance(first.action, CreateRecord)
-    lock = foreseen(asking, first.action)
-    assert lock is not None
-    assert isinstance(lock.action, UpdateDeployment)
-    locked = replace(asking, deployment=replace(asking.deployment, status=lock.action.status))
-    freed = decide(replace(locked, taken=frozenset({first.action.name}))).action
+    create, lock = decide(asking).actions
+    assert isinstance(create, CreateRecord)
+    assert isinstance(lock, UpdateDeployment)
+    locked = replace(asking, deployment=replace(asking.deployment, status=lock.status))
+    freed = decide(replace(locked, taken=frozenset({create.name}))).action
     assert isinstance(freed, UpdateDeployment)
     again = replace(asking, deployment=replace(asking.deployment, status=freed.status))
-    second = decide(replace(again, taken=frozenset({first.action.name}))).action
+    second = decide(replace(again, taken=frozenset({create.name}))).action
     assert isinstance(second, CreateRecord)
-    assert second.name != first.action.name
+    assert second.name != create.name
 
 
-def test_lock_is_not_foreseen_while_another_record_comes_first() -> None:
-    asking = replace(asked_for(), records=(record(),))
+def test_lock_is_not_written_beside_a_record_while_another_one_comes_first() -> None:
     create = CreateRecord(name=RecordName("rb-later"), spec=spec())
-    assert foreseen(asking, create) is None
+    step = Step(reason=Reason.REQUESTED, message="requested", action=create)
+    assert len(opening(asked_for(), step, create)) == 2
+    assert opening(replace(asked_for(), records=(record(),)), step, create) == (step,)
+    assert opening(before(), step, create) == (step,)
+
+
+# A run that waits before its lock
+
+
+def wait(run: Run) -> Step | None:
+    """Wait for somebody to say yes: a line before the lock."""
+    return None if run.lock else Step(reason=Reason.WAITING, message="for a person")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollback, "NORMAL", (wait, *rollback.NORMAL))
+
+
+def firing(*severities: Severity, records: tuple[ModelRollback, ...] = ()) -> Observed:
+    """Return a world in which triggers have fired, and what they ask for waits."""
+    triggers = tuple(replace(ACCURACY, name=str(severity), severity=severity) for severity in severities)
+    tallies = {trigger.name: tally(Verdict.BREACHED) for trigger in triggers}
+    return declaring(world(tallies=tallies, records=records), triggers=triggers)
+
+
+def opened(observed: Observed) -> ModelRollback:
+    (create,) = decide(observed).actions[:1]
+    assert isinstance(create, CreateRecord)
+    return record(create.name, create.spec)
+
+
+@pytest.mark.usefixtures("waits")
+def test_record_that_waits_is_asked_for_once() -> None:
+    person = opened(asked_for())
+    assert not decide_open(replace(asked_for(), records=(person,)))
+    trigger = opened(firing(Severity.HIGH))
+    assert not decide_open(firing(Severity.HIGH, records=(trigger,)))
+
+
+@pytest.mark.usefixtures("waits")
+def test_record_that_waits_holds_nothing_up() -> None:
+    person, trigger = opened(asked_for()), opened(firing(Severity.HIGH))
+    row = {"Healthy": condition(Type.HEALTHY, "True", Reason.HEALTHY, since=ago(hours=1))}
+    soaks = having(world(records=(person,)), conditions=row)
+    assert decide(soaks).reason == Reason.SOAKED
+    newer = replace(swapped(soaks, snapshot(4)), checked=checked(snapshot(4)))
+    assert decide(declaring(newer, snapshot=name(4))).action == Switch(snapshot=snapshot(4))
+    assert decide_open(firing(Severity.HIGH, Severity.CRITICAL, records=(trigger,)))
+    urgent = declaring(soaks, meta=replace(soaks.deployment.meta, annotations={names.EMERGENCY: "INC-1: backdoor"}))
+    assert decide(urgent).reason == Reason.EMERGENCY
+
+
+def decide_open(observed: Observed) -> bool:
+    """Tell whether another record is opened; a waiting one never gets its lock."""
+    actions = decide(observed).actions
+    assert not any(isinstance(action, UpdateDeployment) and action.status.active for action in actions)
+    return any(isinstance(action, CreateRecord) for action in actions)
 
 
 # Before the switch
@@ -140,7 +205,7 @@ def test_intent_precedes_the_switch() -> None:
     status = status_of(decide(before()))
     assert (status.target, status.target_digest, status.intent_at) == (name(2), digest(2), NOW)
     assert (status.verification, status.verified_at, status.switched_at) == ("Fresh", NOW, None)
-    assert [item.verdict for item in status.candidates] == ["Chosen", "NotNeeded", "PassedOver", "NotNeeded"]
+    assert [item.verdict for item in status.candidates] == ["Chosen", "NotNeeded", "PassedOver", "PassedOver"]
     assert decide(before(record(**INTENT))).action == Switch(snapshot=V2)
 
 

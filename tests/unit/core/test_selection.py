@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Left
+from lastgood.api.facts.deployment_status import Left
 from lastgood.api.names import Digest, Reason
-from lastgood.api.snapshot import ModelSnapshot, QuarantineMark
-from lastgood.api.sources import PvcSource
-from lastgood.core.selection import Question, passed_over, select
+from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark
+from lastgood.api.specs.sources import PvcSource
+from lastgood.core.candidates.eligible import Question, ineligible
+from lastgood.core.candidates.proof import Proof
+from lastgood.core.candidates.selection import select
 from lastgood.core.state import Observed
 from tests.unit.core.builders import (
     HISTORY,
@@ -19,11 +21,11 @@ from tests.unit.core.builders import (
     V2,
     V3,
     ago,
+    bringing,
     checked,
     digest,
     having,
     name,
-    policy,
     served,
     snapshot,
     swapped,
@@ -53,7 +55,7 @@ def test_last_known_good_is_the_one_that_served_well_most_recently() -> None:
         ("digits-v2", "Chosen", Reason.CHOSEN),
         ("digits-v1", "NotNeeded", Reason.NOT_NEEDED),
         ("digits-v3", "PassedOver", Reason.LEAVING),
-        ("digits-v0", "NotNeeded", Reason.NOT_NEEDED),
+        ("digits-v0", "PassedOver", Reason.NOT_SOAKED),
     ]
 
 
@@ -61,6 +63,7 @@ MARKED = with_status(V2, quarantine=QuarantineMark(scope="Snapshot", incident="I
 DELETING = replace(V2, meta=replace(V2.meta, deleting=True))
 ELSEWHERE = replace(V2, source=PvcSource(claim="archive", path="digits/2"))
 WITHOUT_IMAGE = replace(V2, image="")
+UNSOAKED = (served(2, ago(days=10), ago(hours=2), soaked=False), HISTORY[2])
 LATER = replace(with_status(V2, first_seen=ago(minutes=5)), trained_at=None)
 
 
@@ -68,7 +71,7 @@ LATER = replace(with_status(V2, first_seen=ago(minutes=5)), trained_at=None)
     ("observed", "asked", "reason", "words"),
     [
         pytest.param(world(), question(to=name(1)), Reason.NOT_ASKED_FOR, "digits-v1", id="the request names another"),
-        pytest.param(world(), question(leaving=name(2)), Reason.LEAVING, "being left", id="it is being left"),
+        pytest.param(world(), question(leaving=name(2)), Reason.LEAVING, "the current snapshot", id="it is being left"),
         pytest.param(
             world(), question(leaving_digest=digest(2)), Reason.LEAVING, "the digest of", id="its bytes are being left"
         ),
@@ -160,53 +163,74 @@ LATER = replace(with_status(V2, first_seen=ago(minutes=5)), trained_at=None)
             swapped(world(), replace(V2, trained_at=ago(days=5))),
             question(before=ago(days=5)),
             Reason.AFTER_DATE,
-            "its data ends at",
+            "is not before",
             id="trained at that very date",
         ),
         pytest.param(
             swapped(world(), replace(V2, trained_at=ago(days=9), data_cutoff=ago(days=3))),
             question(before=ago(days=5)),
             Reason.AFTER_DATE,
-            "its data ends at",
+            "is not before",
             id="dataCutoff outranks trainedAt",
         ),
         pytest.param(
             swapped(world(), ELSEWHERE), LEAVING, Reason.NOT_MOUNTED, "'archive'", id="its claim is not mounted"
         ),
         pytest.param(
-            swapped(world(), WITHOUT_IMAGE),
+            swapped(bringing(world()), WITHOUT_IMAGE),
             LEAVING,
             Reason.NO_VALUE,
             "spec.runtime.image",
             id="a binding gets no value",
         ),
         pytest.param(
-            policy(having(world(), history=HISTORY[2:]), require_soaked=True),
+            bringing(world(), trust=()),
+            LEAVING,
+            Reason.IMAGE_NOT_ALLOWED,
+            "list it in spec.images.repositories",
+            id="nobody allows its image",
+        ),
+        pytest.param(
+            having(world(), history=HISTORY[2:]),
             LEAVING,
             Reason.NOT_SOAKED,
-            "served healthily",
+            "not completed its soak",
             id="soak is required, and it never served",
         ),
         pytest.param(
-            swapped(having(world(), history=HISTORY[2:]), LATER),
+            having(world(), history=UNSOAKED),
             LEAVING,
+            Reason.NOT_SOAKED,
+            "not completed its soak",
+            id="soak is required, and it only served",
+        ),
+        pytest.param(
+            having(world(), history=HISTORY[2:]),
+            question(least=Proof.SERVED),
+            Reason.NEVER_SERVED,
+            "to=",
+            id="it never served",
+        ),
+        pytest.param(
+            swapped(having(world(), history=HISTORY[2:]), LATER),
+            question(least=Proof.VERIFIED),
             Reason.APPEARED_LATER,
             "first seen after",
             id="it appeared during the incident",
         ),
         pytest.param(
             swapped(having(world(), history=HISTORY[2:]), with_status(LATER, first_seen=None)),
-            LEAVING,
+            question(least=Proof.VERIFIED),
             Reason.APPEARED_LATER,
             "first seen after",
             id="nobody knows when it appeared",
         ),
     ],
 )
-def test_passed_over(observed: Observed, asked: Question, reason: Reason, words: str) -> None:
+def test_ineligible(observed: Observed, asked: Question, reason: Reason, words: str) -> None:
     snapshot = observed.snapshot(name(2))
     assert snapshot is not None
-    found = passed_over(observed, asked, snapshot)
+    found = ineligible(observed, asked, snapshot)
     assert found is not None
     assert found[0] == reason
     assert words in found[1]
@@ -226,12 +250,15 @@ def test_passed_over(observed: Observed, asked: Question, reason: Reason, words:
         pytest.param(swapped(world(), replace(V2, trained_at=ago(days=9))), question(before=ago(days=5)), id="older"),
         pytest.param(swapped(world(), LATER), LEAVING, id="first seen late, and yet it served before"),
         pytest.param(
-            swapped(having(world(), history=HISTORY[2:]), LATER), question(to=name(2)), id="late, and asked for by name"
+            swapped(having(world(), history=HISTORY[2:]), LATER),
+            question(to=name(2), least=Proof.VERIFIED),
+            id="late, and asked for by name",
         ),
+        pytest.param(having(world(), history=UNSOAKED), question(least=Proof.SERVED), id="it served, which is enough"),
         pytest.param(
-            policy(having(world(), history=HISTORY[2:]), require_soaked=True),
-            question(emergency=True),
-            id="an emergency does without soak",
+            having(world(), history=HISTORY[2:]),
+            question(least=Proof.VERIFIED),
+            id="its bytes are right, which is enough",
         ),
         pytest.param(
             world(checked=checked(V2, Reason.DIGEST_MISMATCH, ago(minutes=2))),
@@ -243,10 +270,10 @@ def test_passed_over(observed: Observed, asked: Question, reason: Reason, words:
         ),
     ],
 )
-def test_not_passed_over(observed: Observed, asked: Question) -> None:
+def test_not_ineligible(observed: Observed, asked: Question) -> None:
     snapshot = observed.snapshot(name(2))
     assert snapshot is not None
-    assert passed_over(observed, asked, snapshot) is None
+    assert ineligible(observed, asked, snapshot) is None
 
 
 @pytest.mark.parametrize(
@@ -293,5 +320,5 @@ def test_no_candidate_is_no_target() -> None:
 def test_copy_on_a_mounted_claim_stands_in_for_a_bad_copy() -> None:
     copy = replace(V3, meta=replace(V3.meta, name="digits-v3-copy"))
     observed = having(swapped(world(), copy), history=HISTORY[2:])
-    assert select(observed, question(bad_copy=True))[0] == copy
-    assert select(observed, LEAVING)[0] != copy
+    assert select(observed, question(bad_copy=True, least=Proof.SERVED))[0] == copy
+    assert select(observed, question(least=Proof.VERIFIED))[0] != copy

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from tests.unit.core import events, invariants
 from tests.unit.core.events import Event
-from tests.unit.core.simulation import Fault, simulation
+from tests.unit.core.fault import Fault
+from tests.unit.core.simulation import simulation
 
 anything = st.one_of(events.people, events.trouble, events.fate, events.pause, events.trouble, events.pause)
 plans = st.lists(anything, max_size=12)

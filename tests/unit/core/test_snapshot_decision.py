@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lastgood.api.names import Reason
-from lastgood.api.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
-from lastgood.core.observed_snapshot import ObservedSnapshot
-from lastgood.core.snapshot import decide_snapshot, jittered
+from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
+from lastgood.core.snapshot.decide import decide_snapshot, jittered
+from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Checked, QuarantineDigest, Tell, UpdateSnapshot, Verify
 from tests.unit.core.builders import NOW, V2, ago, digest, unverified
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Active, DeploymentStatus, Done, TriggerReport
+from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Done, TriggerReport
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.fields import compact
 from lastgood.api.meta import Meta, merge_conditions
 from lastgood.api.names import Outcome, Reason, RecordName, Type
-from lastgood.api.signal import Verdict
 from lastgood.core.decide import decide
-from lastgood.core.report import soak_rest
+from lastgood.core.serving.soak import soak_rest
 from lastgood.core.state import DeleteRecord, Observed, Tell, UpdateDeployment
 from tests.unit.core.builders import (
     ACCURACY,
@@ -61,6 +61,7 @@ def test_good_world_in_conditions() -> None:
     assert rows(SAMPLED) == {
         "Ready": ("True", Reason.SERVING),
         "Healthy": ("True", Reason.HEALTHY),
+        "Protected": ("True", Reason.PROTECTED),
         "Progressing": ("False", Reason.SERVING),
         "RolledBack": ("False", Reason.NOT_ROLLED_BACK),
         "KnownGoodAvailable": ("True", Reason.KNOWN_GOOD),
@@ -96,7 +97,9 @@ BY = (replace(served(2, ago(hours=2), None), by="rb-1"),)
         pytest.param(
             replace(SAMPLED, workload=workload(containers={})), "OptedIn", "True", Reason.OPTED_IN, id="labelled though"
         ),
-        pytest.param(replace(SAMPLED, snapshots=(V3,)), "KnownGoodAvailable", "False", Reason.NO_KNOWN_GOOD, id="none"),
+        pytest.param(
+            replace(SAMPLED, snapshots=(V3,)), "KnownGoodAvailable", "False", Reason.NOTHING_SOAKED, id="none"
+        ),
         pytest.param(
             replace(SAMPLED, complete=False), "KnownGoodAvailable", "Unknown", Reason.WAITING, id="half a list"
         ),
@@ -195,7 +198,9 @@ def test_value_is_written_when_the_verdict_changes(said: Any, known: str, kept: 
     after = written(having(world(tallies={"accuracy": said}), triggers=(before,))).triggers
     assert (after == (before,)) is kept
     if not kept:
-        assert (after[0].verdict, after[0].value, after[0].error) == (said.verdict, said.value, said.error)
+        value = said.value or "accuracy=0.97"  # without an answer, the last value that was seen stays, with its time
+        assert (after[0].verdict, after[0].value, after[0].error) == (said.verdict, value, said.error)
+        assert (after[0].value_at, after[0].error_at) == (NOW if said.value else None, NOW if said.error else None)
         assert after[0].since == NOW
 
 

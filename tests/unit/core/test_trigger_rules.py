@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment_status import Done, Held, Left, TriggerReport
+from lastgood.api.facts.deployment_status import Done, Held, Left, TriggerReport
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName, Severity, Type
-from lastgood.api.rollback import FiredTrigger
-from lastgood.api.signal import Verdict
-from lastgood.api.snapshot import QuarantineMark
+from lastgood.api.specs.rollback import FiredTrigger
+from lastgood.api.specs.snapshot import QuarantineMark
+from lastgood.core.serving.triggers import automatic, breached, fired, integrity, verdict
 from lastgood.core.state import CreateRecord, Observed, Tell
-from lastgood.core.triggers import automatic, breached, fired, integrity, verdict
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
     ACCURACY,

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lastgood.api.facts.signature import Claims, Method, SignatureFact, SignatureProblem
 from lastgood.api.names import Reason
-from lastgood.api.signature import Claims, Method, SignatureFact, SignatureProblem
-from lastgood.core.trust import Judgement, Trust, TrustedKey, TrustedRoot, anchors_digest, judge
+from lastgood.core.trust.policy import (
+    MAX_FACTS,
+    Judgement,
+    Trust,
+    TrustedKey,
+    TrustedRoot,
+    anchors_digest,
+    judge,
+    vouched,
+)
 from tests.unit.core.builders import NOW, ago
 
 ALICE, BOB, EVE = "a" * 64, "b" * 64, "e" * 64
@@ -129,7 +138,11 @@ def test_trusted_signer_suffices(fact: SignatureFact) -> None:
             id="certificate not yet valid",
         ),
         pytest.param(
-            (replace(BY_CI, not_after=None),), POLICY, Reason.KEY_NOT_VALID, "no term", id="certificate without a term"
+            (replace(BY_CI, not_after=None),),
+            POLICY,
+            Reason.KEY_NOT_VALID,
+            "no validity period",
+            id="certificate without a term",
         ),
         pytest.param(
             (replace(BY_CI, identity="https://ci.example/pull-request"),),
@@ -216,7 +229,7 @@ def test_trusted_signer_suffices(fact: SignatureFact) -> None:
             (BY_ALICE,), replace(POLICY, threshold=-1), Reason.POLICY_INVALID, "threshold", id="threshold below zero"
         ),
         pytest.param(
-            (BY_ALICE,), replace(POLICY, keys=(), roots=()), Reason.POLICY_INVALID, "names no key", id="policy emptied"
+            (BY_ALICE,), replace(POLICY, keys=(), roots=()), Reason.POLICY_INVALID, "has no key", id="policy emptied"
         ),
         pytest.param(
             (BY_ALICE,),
@@ -278,7 +291,7 @@ def test_left_out_files_may_be_allowed() -> None:
 
 
 def test_flood_of_signatures_is_cut_off() -> None:
-    flood = [replace(BY_ALICE, key_id=f"{number:064x}") for number in range(16)]
+    flood = [replace(BY_ALICE, key_id=f"{number:064x}") for number in range(MAX_FACTS)]
     assert asked(*flood, BY_ALICE).signed is False
 
 
@@ -339,3 +352,52 @@ def test_one_identity_under_an_old_and_a_new_root_is_one_signer() -> None:
     found = asked(BY_CI, twice, trust=replace(TWO, roots=roots))
     assert (found.signed, found.reason) == (False, Reason.TOO_FEW_SIGNATURES)
     assert asked(BY_CI, BY_ALICE, trust=replace(TWO, roots=roots)).signed is True
+
+
+FIRST, SECOND = replace(BY_ALICE, index=0, outside=(1,)), replace(BY_BOB, index=1)
+ONLY_ALICE = replace(POLICY, keys=POLICY.keys[:1], roots=())
+ONLY_BOB = replace(POLICY, name="ModelTrustPolicy bob", keys=POLICY.keys[1:], roots=())
+
+
+def bob(**changes: Any) -> Trust:
+    return replace(ONLY_BOB, keys=(replace(ONLY_BOB.keys[0], **changes),))
+
+
+def test_signature_beside_that_counts_may_be_unsigned() -> None:
+    assert asked(FIRST, SECOND, trust=TWO).signed is True
+
+
+@pytest.mark.parametrize(
+    ("facts", "policies"),
+    [
+        pytest.param((FIRST,), (ONLY_ALICE, ONLY_BOB), id="the other signature is in no list"),
+        pytest.param((FIRST, SECOND), (ONLY_ALICE,), id="by nobody who counts"),
+        pytest.param((FIRST, SECOND), (ONLY_ALICE, bob(revoked=NOW)), id="by a key that is revoked since"),
+        pytest.param((FIRST, SECOND), (ONLY_ALICE, bob(not_after=ago(days=1))), id="by a key that has expired since"),
+        pytest.param((FIRST, SECOND), (ONLY_ALICE, ONLY_BOB, bob(revoked=NOW)), id="by a key that one policy revokes"),
+        pytest.param((FIRST, SECOND), (ONLY_ALICE, replace(ONLY_BOB, problem="x")), id="by a policy that is unusable"),
+        pytest.param((replace(FIRST, outside=(-1,)), SECOND), (TWO,), id="nonsense in a status"),
+        pytest.param(
+            (FIRST, replace(BY_CI, index=1, not_after=ago(minutes=1))), (POLICY,), id="by a certificate that expired"
+        ),
+    ],
+)
+def test_file_beside_that_nobody_who_counts_has_signed_is_not_exempt(
+    facts: tuple[SignatureFact, ...], policies: tuple[Trust, ...]
+) -> None:
+    judged = asked(*facts, trust=ONLY_ALICE, beside=vouched(facts, policies, now=NOW))
+    assert (judged.signed, judged.reason) == (False, Reason.FILES_LEFT_OUT)
+    assert "a file outside signature 1" in judged.message
+
+
+def test_signer_of_another_policy_may_sign_beside() -> None:
+    facts = (FIRST, SECOND)
+    assert asked(*facts, trust=ONLY_ALICE, beside=vouched(facts, (ONLY_ALICE, ONLY_BOB), now=NOW)).signed is True
+
+
+def test_certificate_that_leads_to_the_roots_of_two_policies_counts_for_each_by_its_own() -> None:
+    ours, theirs = BY_CI, replace(BY_CI, root_id="n" * 64, not_after=later(days=900))
+    lax = replace(POLICY, keys=(), roots=(TrustedRoot(name="ci", root_id="n" * 64, identity=CI),))
+    much_later = later(days=2)
+    assert asked(ours, theirs, trust=lax, now=much_later).signed is True
+    assert asked(ours, theirs, now=much_later).reason == Reason.KEY_NOT_VALID

@@ -6,21 +6,22 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.evidence import Finding, Scan
+from lastgood.api.facts.evidence import Finding, Scan
+from lastgood.api.facts.signal import Verdict
+from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact
 from lastgood.api.names import Reason, Severity
-from lastgood.api.signal import Verdict
-from lastgood.api.signature import Claims, Examined, Method, SignatureFact
-from lastgood.api.snapshot import ModelSnapshot, PathBundle
+from lastgood.api.specs.scan_rules import UNJUDGED
+from lastgood.api.specs.snapshot import ModelSnapshot, PathBundle
+from lastgood.core.candidates.eligible import Question, ineligible
+from lastgood.core.candidates.selection import select
 from lastgood.core.decide import decide
-from lastgood.core.forward import REFUSALS
-from lastgood.core.selection import Question, passed_over, select
 from lastgood.core.state import (
     CreateRecord,
     Observed,
     Switch,
     Tell,
 )
-from lastgood.core.trust import Floor, Trust, TrustedKey, anchors_digest
+from lastgood.core.trust.policy import Floor, Trust, TrustedKey, anchors_digest
 from tests.unit.core.builders import (
     NOW,
     V1,
@@ -72,7 +73,7 @@ def trusting(*policies: Trust, **changes: Any) -> Observed:
 def why(observed: Observed, number: int = 2, question: Question = LEAVING) -> Reason | None:
     of = observed.snapshot(name(number))
     assert of is not None
-    found = passed_over(observed, question, of)
+    found = ineligible(observed, question, of)
     return found[0] if found else None
 
 
@@ -170,6 +171,124 @@ def test_scan_decides(observed: Observed, reason: Reason | None) -> None:
     assert why(observed) == reason
 
 
+UNKNOWN = replace(FOUND, rule="unidentified", file="weights.bin", evidence="no format that we know begins so")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "findings", "reason"),
+    [
+        pytest.param({"safetensors"}, (UNKNOWN,), Reason.SCAN_FINDING, id="not allowed by the policy"),
+        pytest.param({"safetensors", "unknown"}, (UNKNOWN,), None, id="allowed by its name"),
+        pytest.param(None, (UNKNOWN,), Reason.SCAN_FINDING, id="a policy that names no format allows none of them"),
+        pytest.param({"safetensors", "unknown"}, (UNKNOWN, FOUND), Reason.SCAN_FINDING, id="something else beside it"),
+        pytest.param(
+            {"safetensors", "unknown"},
+            (replace(UNKNOWN, file="a.zip!weights.bin"),),
+            Reason.SCAN_FINDING,
+            id="inside an archive",
+        ),
+        pytest.param(
+            {"safetensors", "unknown"}, (UNKNOWN,) * 20, Reason.SCAN_FINDING, id="so many that others may be cut off"
+        ),
+    ],
+)
+def test_file_that_nobody_claims_is_refused_unless_the_policy_allows_unknown(
+    allowed: set[str] | None, findings: tuple[Finding, ...], reason: Reason | None
+) -> None:
+    observed = scanned(verdict="Finding", findings=findings)
+    policy = replace(observed.trust[0], formats=None if allowed is None else frozenset(allowed))
+    assert why(replace(observed, trust=(policy,))) == reason
+
+
+CODE = f"sha256:{'c' * 64}"
+FILES = replace(FOUND, rule="code-file", file="handler.py", evidence=f"{CODE} (1 file: handler.py)")
+PROGRAM = replace(FILES, rule="executable", file="custom_op.so")
+SMALL = replace(FOUND, severity=Severity.LOW, rule="not-checked-values", file="model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "changes", "reason"),
+    [
+        pytest.param((), {}, Reason.SCAN_FINDING, id="nobody vouches for it"),
+        pytest.param((CODE,), {}, None, id="vouched for"),
+        pytest.param((f"sha256:{'d' * 64}",), {}, Reason.SCAN_FINDING, id="somebody vouches for other code"),
+        pytest.param((CODE,), {"findings": (FILES, PROGRAM)}, None, id="programs are a part of it"),
+        pytest.param((CODE,), {"findings": (FILES, FOUND)}, Reason.SCAN_FINDING, id="something else beside it"),
+        pytest.param((CODE, "", "unknown"), {"code": ""}, Reason.SCAN_FINDING, id="code whose digest is not told"),
+        pytest.param((CODE,), {"code": "unknown"}, Reason.SCAN_FINDING, id="code that could not all be read"),
+        pytest.param((CODE,), {"left_out": 3}, Reason.SCAN_FINDING, id="something as grave may be cut off"),
+        pytest.param(
+            (CODE,), {"findings": (FILES, *(SMALL,) * 19), "left_out": 9}, None, id="only what is small is cut"
+        ),
+    ],
+)
+def test_code_is_refused_unless_the_policy_allows_exactly_this(
+    allowed: tuple[str, ...], changes: dict[str, Any], reason: Reason | None
+) -> None:
+    observed = scanned(**{"verdict": "Finding", "findings": (FILES,), "code": CODE} | changes)
+    policy = replace(observed.trust[0], code=frozenset(allowed) - {"", "unknown"})
+    assert why(replace(observed, trust=(policy,))) == reason
+
+
+def test_every_policy_has_to_allow_the_code() -> None:
+    observed = scanned(verdict="Finding", findings=(FILES,), code=CODE)
+    allowing = replace(observed.trust[0], code=frozenset({CODE}))
+    assert why(replace(observed, trust=(allowing,))) is None
+    assert why(replace(observed, trust=(allowing, observed.trust[0]))) == Reason.SCAN_FINDING
+
+
+def test_refusal_of_code_names_the_file_and_how_to_allow_it() -> None:
+    observed = scanned(verdict="Finding", findings=(FILES,), code=CODE)
+    of = observed.snapshot(name(2))
+    assert of
+    found = ineligible(observed, LEAVING, of)
+    assert found
+    assert "code-file (high) in 'handler.py'" in found[1]
+    assert f"add {CODE} to spec.scan.allowedCode of p" in found[1]
+
+
+def test_refusal_of_code_that_could_not_all_be_read_promises_no_way_to_allow_it() -> None:
+    observed = scanned(verdict="Finding", findings=(FILES,), code="unknown")
+    of = observed.snapshot(name(2))
+    assert of
+    found = ineligible(observed, LEAVING, of)
+    assert found
+    assert "it cannot be allowed" in found[1]
+    assert "allowedCode" not in found[1]
+
+
+BROKEN = replace(FOUND, rule="zip-broken", file="model.mar", evidence="the archive cannot be looked into")
+
+
+@pytest.mark.parametrize("rule", sorted(UNJUDGED))
+def test_what_could_not_be_judged_refuses_where_only_the_critical_does(rule: str) -> None:
+    observed = scanned(verdict="Anomaly", findings=(FOUND, replace(BROKEN, rule=rule)))
+    policy = replace(observed.trust[0], fail_on=Severity.CRITICAL)
+    assert why(replace(observed, trust=(policy,))) == Reason.SCAN_FINDING
+    assert why(replace(observed, trust=(replace(policy, allow_unjudged=True),))) is None
+
+
+def test_what_was_judged_counts_by_its_severity_and_so_does_what_hides_nothing() -> None:
+    table = replace(BROKEN, rule="not-checked-config", severity=Severity.LOW)
+    observed = scanned(verdict="Finding", findings=(FOUND, FILES, SMALL, table))
+    assert why(replace(observed, trust=(replace(observed.trust[0], fail_on=Severity.CRITICAL),))) is None
+
+
+def test_allowed_format_unknown_speaks_for_files_that_nobody_claims_where_only_the_critical_refuses() -> None:
+    observed = scanned(verdict="Finding", findings=(UNKNOWN,))
+    policy = replace(observed.trust[0], fail_on=Severity.CRITICAL, formats=frozenset({"safetensors", "unknown"}))
+    assert why(replace(observed, trust=(policy,))) is None
+
+
+def test_refusal_of_what_could_not_be_judged_says_how_to_allow_it() -> None:
+    observed = scanned(verdict="Finding", findings=(BROKEN,))
+    of = observed.snapshot(name(2))
+    assert of
+    found = ineligible(replace(observed, trust=(replace(observed.trust[0], fail_on=Severity.CRITICAL),)), LEAVING, of)
+    assert found
+    assert "could not be judged, which refuses at any failOn unless p sets spec.scan.allowUnjudged" in found[1]
+
+
 # Dates
 
 
@@ -242,7 +361,6 @@ def test_signed_snapshot_is_deployed() -> None:
 )
 def test_what_is_not_trusted_is_not_deployed(observed: Observed) -> None:
     assert not isinstance(decide(forward_of(observed)).action, Switch)
-    assert len(REFUSALS) == 10
 
 
 def test_signature_taken_away_just_now_outranks_the_status() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.evidence import Capture
+from lastgood.api.facts.evidence import Capture
+from lastgood.api.facts.signature import SignatureProblem
 from lastgood.api.names import Reason
-from lastgood.api.signature import SignatureProblem
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.core.capture import asks_for_capture
-from lastgood.core.observed_snapshot import ObservedSnapshot
-from lastgood.core.snapshot import decide_snapshot
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.snapshot.capture import asks_for_capture
+from lastgood.core.snapshot.decide import decide_snapshot
+from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import (
     REFUSED,
     CaptureSnapshot,
@@ -21,7 +21,7 @@ from lastgood.core.state import (
     UpdateSnapshot,
     Verify,
 )
-from lastgood.core.trust import Trust, TrustedKey
+from lastgood.core.trust.policy import Trust, TrustedKey
 from tests.unit.core.builders import (
     NOW,
     V2,

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding
 from lastgood.api.meta import Meta
 from lastgood.api.names import DIGEST_STAMP, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
-from lastgood.api.snapshot import ModelSnapshot
-from lastgood.api.sources import StoreSource
+from lastgood.api.specs.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.sources import StoreSource
 from lastgood.core.workload import (
     Container,
     Rollout,
@@ -21,7 +21,7 @@ from lastgood.core.workload import (
     template,
     workload_problem,
 )
-from tests.unit.core.builders import BINDINGS, V2, V3, deployment, digest, snapshot, workload
+from tests.unit.core.builders import BINDINGS, IMAGE, V2, V3, allowing, deployment, digest, snapshot, workload
 
 STORED = replace(V2, source=StoreSource(path="digits/2"))
 
@@ -36,15 +36,14 @@ def env(value: str, variable: str = "MODEL_PATH") -> EnvBinding:
         ("/models/$(path)", V2, "/models/digits/2"),
         ("$(uri)", V2, "pvc://models/digits/2"),
         ("$(uri)", STORED, "store://digits/2"),
-        ("$(image)", V2, "registry/server:2"),
+        ("$(image)", V2, f"registry.example/serving/server:2@{digest(2)}"),
         ("$(digest)", V2, digest(2)),
         ("$(name)@$(version)", V2, "digits-v2@2"),
         ("$(path)$(path)", V2, "digits/2digits/2"),
-        ("plain, and $ and $() and (path)", V2, "plain, and $ and $() and (path)"),
         ("$(image)", snapshot(2, image=""), None),
         ("$(secret)", V2, None),
         ("$(name)", snapshot(2, version="$(digest)"), "digits-v2"),
-        ("$(version)", snapshot(2, version="$(digest)"), "$(digest)"),
+        ("$(version)", snapshot(2, version="$(digest)"), None),
     ],
 )
 def test_render(value: str, of: ModelSnapshot, rendered: str | None) -> None:
@@ -53,14 +52,14 @@ def test_render(value: str, of: ModelSnapshot, rendered: str | None) -> None:
 
 
 def test_one_field_without_a_value_is_no_value_at_all() -> None:
-    assert render(BINDINGS, snapshot(2, image="")) is None
+    assert render((*BINDINGS, IMAGE), snapshot(2, image="")) is None
 
 
 def test_current_values() -> None:
     there = workload(template_annotations={"team": "vision"})
     assert current(there, env("")) == "/models/digits/3"
     assert current(there, env("", "OTHER")) is None
-    assert current(there, ImageBinding(container="server", value="")) == "registry/server:3"
+    assert current(there, ImageBinding(container="server", value="")) == "registry.example/base:1"
     assert current(there, ImageBinding(container="other", value="")) is None
     assert current(there, AnnotationBinding(name="team", value="")) == "vision"
 
@@ -79,7 +78,7 @@ STAMPS = {SNAPSHOT_STAMP: "digits-v3", DIGEST_STAMP: str(digest(3))}
         pytest.param(workload(template_annotations={DIGEST_STAMP: str(digest(3))}), False, id="half a stamp"),
         pytest.param(workload(containers={}), False, id="the container is gone"),
         pytest.param(
-            workload(containers={"server": Container(name="server", image="registry/server:3")}),
+            workload(containers={"server": Container(name="server", image="registry.example/base:1")}),
             False,
             id="no variable",
         ),
@@ -94,7 +93,7 @@ def test_nothing_to_bind_is_not_carried() -> None:
 
 
 def test_template_holds_every_bound_field_and_the_stamps() -> None:
-    bindings = (*BINDINGS, env("$(name)", "MODEL"), AnnotationBinding(name="team/model", value="$(version)"))
+    bindings = (*BINDINGS, IMAGE, env("$(name)", "MODEL"), AnnotationBinding(name="team/model", value="$(version)"))
     assert template(render(bindings, V2) or (), V2) == {
         "spec": {
             "template": {
@@ -109,7 +108,7 @@ def test_template_holds_every_bound_field_and_the_stamps() -> None:
                                 {"name": "MODEL_PATH", "value": "/models/digits/2"},
                                 {"name": "MODEL", "value": "digits-v2"},
                             ],
-                            "image": "registry/server:2",
+                            "image": V2.image,
                         }
                     ]
                 },
@@ -158,7 +157,7 @@ def test_what_is_written_to_init_containers_is_carried() -> None:
 def test_init_container_that_is_missing_is_named_with_those_that_are_there() -> None:
     there = workload(containers=Workload.from_body({"spec": {"template": {"spec": POD}}}).containers)
     missing = (EnvBinding(container="check", name="MODEL_DIGEST", value="$(digest)"),)
-    assert workload_problem(deployment(bindings=PROVING), there) is None
+    assert workload_problem(deployment(bindings=PROVING), allowing(there, *PROVING)) is None
     assert workload_problem(deployment(bindings=missing), there) == (
         Reason.CONTAINER_NOT_FOUND,
         "spec.bindings: there is no container 'check' (there are: fetch, server, verify)",
@@ -173,10 +172,33 @@ def test_who_owns_a_variable_of_an_init_container_is_found() -> None:
 
 
 def test_what_is_written_is_carried() -> None:
-    written = template(render(BINDINGS, V2) or (), V2)
+    bindings = (*BINDINGS, IMAGE)
+    written = template(render(bindings, V2) or (), V2)
     body = {"metadata": {"labels": {OPT_IN_LABEL: "digits"}}, **written}
-    assert carries(Workload.from_body(body), BINDINGS, V2)
-    assert not carries(Workload.from_body(body), BINDINGS, V3)
+    assert carries(Workload.from_body(body), bindings, V2)
+    assert not carries(Workload.from_body(body), bindings, V3)
+
+
+COMMAND = (
+    "its owner does so with: kubectl patch -n ml deployment/digits-server --type merge -p '"
+    '{"metadata":{"labels":{"lastgood.dev/model-deployment":"digits"},'
+    '"annotations":{"lastgood.dev/bindable":"env:server/MODEL_PATH=/models/$(path)"}}}\''
+)
+
+
+def labelled(name: str) -> Meta:
+    return Meta(namespace="ml", name="digits-server", labels={OPT_IN_LABEL: name})
+
+
+@pytest.mark.parametrize("labels", [{OPT_IN_LABEL: "letters"}, {}])
+def test_nobody_is_shown_how_to_take_a_workload_from_another_modeldeployment(labels: dict[str, str]) -> None:
+    """The command would be pasted by whoever is told that his ModelDeployment does nothing."""
+    there = workload(meta=Meta(namespace="ml", name="digits-server", labels=labels), rivals=("letters",))
+    problem = workload_problem(deployment(), there)
+    assert problem is not None
+    assert "letters" in problem[1]
+    assert "kubectl" not in problem[1]
+    assert OPT_IN_LABEL not in problem[1]
 
 
 @pytest.mark.parametrize(
@@ -186,12 +208,22 @@ def test_what_is_written_is_carried() -> None:
         (
             workload(meta=Meta(namespace="ml", name="digits-server")),
             Reason.NOT_OPTED_IN,
-            "kubectl label --overwrite -n ml deployment/digits-server lastgood.dev/model-deployment=digits",
+            COMMAND,
         ),
         (
-            workload(meta=Meta(namespace="ml", name="digits-server", labels={OPT_IN_LABEL: "letters"})),
+            workload(meta=labelled("letters")),
             Reason.NOT_OPTED_IN,
             "has not opted in",
+        ),
+        (
+            workload(meta=labelled("letters"), rivals=("letters",)),
+            Reason.OWNED_BY_ANOTHER,
+            "has opted in to ModelDeployment 'letters', and can have only one. Nothing",
+        ),
+        (
+            workload(meta=Meta(namespace="ml", name="digits-server"), rivals=("letters",)),
+            Reason.TARGET_SHARED,
+            "is the target of ModelDeployment 'letters' as well, and has opted in to none",
         ),
         (workload(containers={}), Reason.CONTAINER_NOT_FOUND, "'server' (there are: none)"),
         (
@@ -214,8 +246,8 @@ def test_workload_problem(there: Workload | None, reason: Reason, words: str) ->
 
 
 def test_annotation_needs_no_container() -> None:
-    bindings = (AnnotationBinding(name="team/model", value="x"),)
-    assert workload_problem(deployment(bindings=bindings), workload(containers={})) is None
+    bindings = (AnnotationBinding(name="team/model", value="$(version)"),)
+    assert workload_problem(deployment(bindings=bindings), allowing(workload(containers={}), *bindings)) is None
 
 
 def owning(manager: str, *path: str) -> tuple[str, dict[str, Any]]:
@@ -234,7 +266,7 @@ TEAM = AnnotationBinding(name="team/model", value="x")
     ("owner", "found"),
     [
         (owning("argocd", *VARIABLE), [(BINDINGS[0], "argocd")]),
-        (owning("argocd", *SERVER, "f:image"), [(BINDINGS[1], "argocd")]),
+        (owning("argocd", *SERVER, "f:image"), [(IMAGE, "argocd")]),
         (owning("helm", "f:metadata", "f:annotations", "f:team/model"), [(TEAM, "helm")]),
         (owning("lastgood", *VARIABLE), []),
         (owning("argocd", *SERVER, "f:env", 'k:{"name":"OTHER"}', "f:value"), []),
@@ -245,7 +277,7 @@ TEAM = AnnotationBinding(name="team/model", value="x")
     ],
 )
 def test_conflicts(owner: tuple[str, dict[str, Any]], found: list[tuple[Binding, str]]) -> None:
-    assert list(conflicts(workload(owners=(owner,)), (*BINDINGS, TEAM))) == found
+    assert list(conflicts(workload(owners=(owner,)), (*BINDINGS, IMAGE, TEAM))) == found
 
 
 BODY = {
@@ -268,7 +300,7 @@ BODY = {
                 "containers": [
                     {
                         "name": "server",
-                        "image": "registry/server:3",
+                        "image": "registry.example/base:1",
                         "env": [
                             {"name": "MODEL_PATH", "value": "/models/digits/3"},
                             {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lastgood.cli.cluster import Cluster, ClusterError
+from lastgood.cli.oncall.cluster import Cluster, ClusterError
 from lastgood.errors import TerminalError
-from lastgood.kube import credentials
+from lastgood.kube.api import credentials
 
 BAD = [
     pytest.param(b"\xff\xfe\x00", id="bytes"),

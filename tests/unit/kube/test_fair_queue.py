@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastgood.kube.fair_queue import FairQueue
+from lastgood.kube.notices.fair_queue import FairQueue
 
 
 async def taken(queue: FairQueue[str]) -> list[str]:

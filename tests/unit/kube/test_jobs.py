@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from lastgood.cli.verify_job import message
+from lastgood.cli.jobs.verify_job import message
 from lastgood.errors import TransientError
-from lastgood.kube import jobs
-from lastgood.kube.job_body import Errand, Subject, job_body
-from lastgood.kube.jobs import ask_on_claim, parsed
-from lastgood.kube.resources import JOBS, PODS
+from lastgood.kube.api.resources import JOBS, PODS
+from lastgood.kube.jobs import jobs
+from lastgood.kube.jobs.job_body import Errand, Subject, job_body
+from lastgood.kube.jobs.jobs import ask_on_claim, parsed
 from lastgood.settings import Settings
 from lastgood.verify import Result, Verdict
 from lastgood.verify.inspection import Inspection

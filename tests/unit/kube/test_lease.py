@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.errors import TransientError
-from lastgood.kube.client import Client
-from lastgood.kube.connection import Connection
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.connection import Connection
+from lastgood.kube.api.problems import NotFoundError
+from lastgood.kube.api.resources import LEASES
 from lastgood.kube.lease import Lease, NotLeaderError
-from lastgood.kube.problems import NotFoundError
-from lastgood.kube.resources import LEASES
 from tests.unit.kube.world import Server
 
 SECONDS = 6.0

@@ -3,7 +3,7 @@
 import pytest
 
 from lastgood.errors import TransientError
-from lastgood.kube.problems import (
+from lastgood.kube.api.problems import (
     MESSAGE_LIMIT,
     AlreadyExistsError,
     ApiError,

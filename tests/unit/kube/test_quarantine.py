@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from lastgood.api.names import QUARANTINE_CONFIG_MAP
-from lastgood.kube.problems import ApiError, ForbiddenError
-from lastgood.kube.quarantine import PER_NAMESPACE, STALE_SECONDS, WARNINGS, Quarantine
-from lastgood.kube.resources import CONFIGMAPS
+from lastgood.kube.api.problems import ApiError, ForbiddenError
+from lastgood.kube.api.resources import CONFIGMAPS
+from lastgood.kube.shared.quarantine import PER_NAMESPACE, STALE_SECONDS, WARNINGS, Quarantine
 from tests.unit.kube.world import Server
 
 BAD, WORSE = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lastgood.kube.problems import InvalidError
-from lastgood.kube.resources import CONFIGMAPS, SNAPSHOTS
+from lastgood.kube.api.problems import InvalidError
+from lastgood.kube.api.resources import CONFIGMAPS, SNAPSHOTS
 
 
 def test_names_lead_to_objects() -> None:

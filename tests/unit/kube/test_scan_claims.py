@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.external import ExternalScan
-from lastgood.core.trust import Scanner
+from lastgood.api.facts.external import ExternalScan
+from lastgood.core.trust.policy import Scanner
 from lastgood.errors import TransientError
-from lastgood.kube import jobs
-from lastgood.kube.job_body import Subject
-from lastgood.kube.resources import JOBS, PODS
-from lastgood.kube.scan_claims import scan_job, scan_on_claim
+from lastgood.kube.api.resources import JOBS, PODS
+from lastgood.kube.jobs import jobs
+from lastgood.kube.jobs.job_body import Subject
+from lastgood.kube.jobs.scan_claims import scan_job, scan_on_claim
 from lastgood.settings import Settings
 from tests.unit.kube.world import Server
 
@@ -84,12 +84,12 @@ async def test_result_is_taken_with_who_said_it_and_when() -> None:
 async def test_findings_are_taken_and_what_an_attacker_named_is_printable() -> None:
     scan = await answered(said(findings=[FINDING], skipped=[{"file": "big.bin", "reason": "too large"}]))
     assert (scan.verdict, scan.findings[0].rule, scan.findings[0].evidence) == ("Finding", "acme/trigger", "x\\x1b[2J")
-    assert scan.message == "it left out 1 files: big.bin: too large"
+    assert scan.message == "it skipped 1 files: big.bin: too large"
 
 
 async def test_scanner_that_could_not_look_at_all_says_so() -> None:
     scan = await answered(said(complete=False))
-    assert (scan.counts, scan.verdict, scan.message) == (False, "Anomaly", "it does not say what it left out")
+    assert (scan.counts, scan.verdict, scan.message) == (False, "Anomaly", "it does not list the skipped files")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_scanner_that_could_not_look_at_all_says_so() -> None:
         pytest.param(
             said(message="é" * 2100).replace("\\u00e9", "é"), {}, "1 to 4096 bytes", id="bytes, not characters"
         ),
-        pytest.param(said()[:-1].ljust(4096), {}, "may have been cut", id="cut by the kubelet"),
+        pytest.param(said()[:-1].ljust(4096), {}, "may be truncated", id="cut by the kubelet"),
         pytest.param(said(extra=1), {}, "extra is unknown", id="an unknown field"),
         pytest.param("\ud800", {}, "cannot be used", id="no text at all"),
         pytest.param("", {"code": 137, "reason": "OOMKilled"}, "OOMKilled, exit code 137", id="out of memory"),

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from lastgood.kube import trust as module
-from lastgood.kube.problems import ExpiredError, ForbiddenError, NotFoundError
-from lastgood.kube.resources import CLUSTER_TRUST_POLICIES, TRUST_POLICIES, Resource
-from lastgood.kube.trust import STALE_SECONDS, TrustPolicies
+from lastgood.kube.api.problems import ExpiredError, ForbiddenError, NotFoundError
+from lastgood.kube.api.resources import CLUSTER_TRUST_POLICIES, TRUST_POLICIES, Resource
+from lastgood.kube.shared import trust as module
+from lastgood.kube.shared.trust import STALE_SECONDS, TrustPolicies
 from lastgood.verify.signing import generate_key
+from tests.unit.controller.waiting import until
 
 Body = dict[str, Any]
 KEY = generate_key().public.pem().decode()
@@ -109,24 +110,30 @@ async def test_nothing_is_synced_before_every_list_is_read() -> None:
     server.lists[CLUSTER_TRUST_POLICIES.plural, None] = refused
     server.lists[TRUST_POLICIES.plural, "ml"] = [policy()]
     async with following(server, ("ml", "other")) as watched:
-        await asyncio.sleep(0.01)
+        await until(watched.names)
         assert not watched.policies.synced
         assert watched.names() == ["ModelTrustPolicy release"], "what is known is known all the same"
         watched.heard.clear()
         server.lists[CLUSTER_TRUST_POLICIES.plural, None] = [policy("all", "")]
-        await asyncio.sleep(0.01)
-
-        assert watched.policies.synced
+        await until(lambda: watched.policies.synced)
         assert watched.heard[-1] == "", "whoever waited, in whichever namespace, is woken"
+
+
+async def test_list_that_is_out_of_reach_in_one_namespace_holds_up_no_other() -> None:
+    server = Server()
+    server.lists[TRUST_POLICIES.plural, "other"] = ForbiddenError(status=403, reason="Forbidden", message="no")
+    async with following(server, ("ml", "other")) as watched:
+        await until(lambda: watched.policies.synced_in("ml"))
+        assert not watched.policies.synced_in("other")
+        assert not watched.policies.synced
 
 
 async def test_definitions_that_are_missing_fail_closed() -> None:
     server = Server()
     server.lists[TRUST_POLICIES.plural, "ml"] = NotFoundError(status=404, reason="NotFound", message="no such page")
     async with following(server) as watched:
-        await asyncio.sleep(0.02)
+        await until(lambda: server.listed.count((TRUST_POLICIES.plural, "ml")) > 2)  # it is tried again
         assert not watched.policies.synced
-        assert server.listed.count((TRUST_POLICIES.plural, "ml")) > 2, "it is tried again"
 
 
 async def test_a_watch_that_is_silent_for_too_long_is_not_believed_and_a_bookmark_is_a_sign_of_life() -> None:

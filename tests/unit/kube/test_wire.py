@@ -6,8 +6,8 @@ import json
 import pytest
 from aiohttp import ClientSession, web
 
-from lastgood.kube.problems import InvalidError
-from lastgood.kube.wire import raise_for
+from lastgood.kube.api.problems import InvalidError
+from lastgood.kube.api.wire import raise_for
 
 
 async def test_refusal_that_comes_in_pieces_keeps_its_sentence() -> None:

@@ -5,13 +5,13 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from lastgood.kube.problems import (
+from lastgood.kube.api.problems import (
     AlreadyExistsError,
     ConflictError,
     NotFoundError,
     UnavailableError,
 )
-from lastgood.kube.resources import Resource
+from lastgood.kube.api.resources import Resource
 
 Body = dict[str, Any]
 
@@ -104,7 +104,8 @@ def merge(old: Any, new: Any) -> Any:
         return copy.deepcopy(new)
     merged = {key: merge(old.get(key), value) if key in new else value for key, value in old.items()}
     added = {key: merge({}, value) for key, value in new.items() if key not in old}
-    return merged | added | {key: merge(old[key], new[key]) for key in old if key in new}
+    whole = merged | added | {key: merge(old[key], new[key]) for key in old if key in new}
+    return {key: value for key, value in whole.items() if value is not None}
 
 
 def selected(body: Body, label_selector: str, field_selector: str) -> bool:

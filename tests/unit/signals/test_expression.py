@@ -1,7 +1,6 @@
-"""Conditions: what they mean, what they refuse, and that their cost is bounded."""
+"""Conditions: what they mean, and what they refuse. What they may cost: see test_steps.py."""
 
 import math
-import time
 from typing import Any
 
 import cel
@@ -83,7 +82,7 @@ def test_a_condition_means_what_it_says(text: str, result: Any, holds: bool) -> 
         (r"result == '\ud800'", "escape"),
         ("1e999 < 2.0", "too large a number"),
         ("99999999999999999999 > 0", "too large a number"),
-        ("result.in == 1.0", "ailed to parse"),
+        ("result.in == 1.0", "is a word of the language"),
         ("Foo{a: 1} == 1", "'Foo' is unknown"),
         ("lastgood_seen(1.0) == 1.0", "not a known function"),
         ("result.\x00a", "not understood"),
@@ -127,7 +126,7 @@ def test_an_expression_beyond_a_bound_is_refused(text: str, sentence: str) -> No
 @pytest.mark.parametrize(
     ("text", "result", "sentence"),
     [
-        ("result.accuracy < 0.9", {"precision": 1}, "no field accuracy"),
+        ("result.accuracy < 0.9", {"precision": 1}, "no field result.accuracy"),
         ("result.a.b < 0.9", {"a": 1}, "no"),
         ("result[3] < 0.9", [1], "index out of bounds"),
         ("result.a", {"a": 1}, "not true or false but a float"),
@@ -198,71 +197,6 @@ def deep(levels: int) -> Any:
 def test_a_result_beyond_a_bound_is_refused(result: Any, sentence: str) -> None:
     with pytest.raises(ExpressionError, match=sentence):
         Expression.compile("true").evaluate(result)
-
-
-LIST = {"list": [1.0] * 4000, "text": "a" * 900_000, "pods": [{"name": "a" * 20, "n": 1.0}] * 1500}
-
-EXPENSIVE = [
-    "result.list.all(x, result.list.all(y, y > 0.0))",
-    "result.list.exists_one(x, result.list.exists_one(y, x + y > 5.0))",
-    "result.list.map(x, x).size() > 0",
-    "result.list.filter(x, true).size() > 0",
-    "result.list.map(x, result.list).size() > 0",
-    "result.list.map(x, result.text).size() > 0",
-    "result.list.all(x, result.list[0] > 0.0)",
-    "result.list.all(x, result.text.contains('b') || true)",
-    "result.list.all(x, x in result.list || true)",
-    "result.list.all(x, result.pods == result.pods)",
-    "result.list.all(x, result.text + 'a' != 'b')",
-    "result.pods.all(p, 'a'.matches('a'))",
-    "size(result.text" + " + result.text" * 60 + ") > 0",
-    r"result.text.matches('(a|b)*a(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)$')",
-    "(result.list + result.list).all(x, (result.list + result.list).all(y, true))",
-    "[result, result].map(x, [result, result].map(y, [x, y])).size() > 0",
-]
-
-
-# Each of these is refused for the price of one operation alone.
-NUMBERED = [float(number) for number in range(2000)]
-DEAR = [
-    ("result.all(x, result + result != [])", NUMBERED),
-    ("result.all(x, x in result)", NUMBERED),
-    ("result.all(x, result == result)", NUMBERED),
-    ("result.all(x, [result, result] != [])", NUMBERED),
-    ("result.all(x, " + " && ".join(f"!x.contains('{char}')" for char in "bcdef") + ")", ["a" * 100_000] * 10),
-]
-
-
-@pytest.mark.parametrize(("text", "result"), DEAR)
-def test_each_operation_has_its_price(text: str, result: object) -> None:
-    with pytest.raises(ExpressionError, match="more than 200000 steps"):
-        Expression.compile(text).evaluate(result)
-
-
-@pytest.mark.parametrize("text", EXPENSIVE)
-def test_an_expensive_evaluation_is_refused_before_it_begins(text: str) -> None:
-    condition = Expression.compile(text)
-    started = time.process_time()
-    with pytest.raises(ExpressionError, match="more than 200000 steps"):
-        condition.evaluate(LIST)
-    assert time.process_time() - started < 0.5  # measured: at most 0.05; the rest is for a busy machine
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "result.list.all(x, x > 0.0)",
-        "result.pods.all(p, p.n > 0.0 && p.name != 'b')",
-        "result.pods.exists_one(p, p.name == 'b') || true",
-        "[].all(x, result.list == result.list && result.pods == result.pods)",
-        "[1].all(x, [1].all(y, result.list[0] > 0.0))",
-    ],
-)
-def test_what_large_results_are_asked_is_answered_in_bounded_time(text: str) -> None:
-    condition = Expression.compile(text)
-    started = time.process_time()
-    assert condition.evaluate(LIST) is True
-    assert time.process_time() - started < 0.5
 
 
 def test_the_fields_that_are_read_are_known() -> None:

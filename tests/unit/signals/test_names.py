@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from aiohttp.abc import ResolveResult
 
-from lastgood.api.signal import Verdict
+from lastgood.api.facts.signal import Verdict
 from lastgood.signals.addresses import AddressPolicy
 from lastgood.signals.errors import ProbeError
 from lastgood.signals.expression import Expression
+from lastgood.signals.hosts import HostPolicy, parse_rules
 from lastgood.signals.http import HttpProbe
 from tests.unit.signals.servers import Server, answer, serving
 
 FAILING = Expression.compile("result.accuracy < 0.9")
 ALWAYS = Expression.compile("true")
 DEADLINE = 0.5
+LISTED = HostPolicy(rules=parse_rules(["metrics.example"]))
 GOOD = answer(b'{"accuracy": 0.93}')
 
 
@@ -76,7 +78,7 @@ async def test_a_name_that_leads_to_metadata_is_not_called(
     names = Names([*first, address])
     async with (
         serving(GOOD) as server,
-        HttpProbe(deny=AddressPolicy(allow_loopback=True), lookup=names.lookup) as probe,
+        HttpProbe(deny=AddressPolicy(allow_loopback=True), hosts=LISTED, lookup=names.lookup) as probe,
     ):
         sample = await probe.sample(named(server), ALWAYS, DEADLINE)
     assert sample.verdict is Verdict.INCONCLUSIVE
@@ -88,7 +90,7 @@ async def test_dns_rebinding_connects_to_checked_addresses_only(connected: list[
     names = Names(["127.0.0.1"], ["169.254.169.254"])
     async with (
         serving(GOOD) as server,
-        HttpProbe(deny=AddressPolicy(allow_loopback=True), lookup=names.lookup) as probe,
+        HttpProbe(deny=AddressPolicy(allow_loopback=True), hosts=LISTED, lookup=names.lookup) as probe,
     ):
         first = await probe.sample(named(server), FAILING, DEADLINE)
         second = await probe.sample(named(server), FAILING, DEADLINE)
@@ -105,7 +107,7 @@ async def test_a_resolver_that_is_not_ours_cannot_get_past_the_socket(
         return [_result(host, port, "169.254.169.254")]
 
     monkeypatch.setattr("lastgood.signals.http.CheckedResolver.resolve", unchecked)
-    async with HttpProbe(deny=AddressPolicy()) as probe:
+    async with HttpProbe(deny=AddressPolicy(), hosts=LISTED) as probe:
         with pytest.raises(ProbeError, match="metadata address, which is never called"):
             await probe.fetch("http://metrics.example/", DEADLINE)
     assert connected == []
@@ -159,8 +161,8 @@ async def test_a_name_without_an_address_is_said_so() -> None:
     async def nothing(*_: object) -> list[ResolveResult]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    async with HttpProbe(deny=AddressPolicy(), lookup=nothing) as probe:
-        with pytest.raises(ProbeError, match=r"metrics\.example:80 has no address: Name or service not known"):
+    async with HttpProbe(deny=AddressPolicy(), hosts=LISTED, lookup=nothing) as probe:
+        with pytest.raises(ProbeError, match=r"metrics\.example:80 has no address: the name does not resolve"):
             await probe.fetch("http://metrics.example/", DEADLINE)
 
 
@@ -169,6 +171,6 @@ async def test_a_name_service_that_hangs_is_within_the_deadline() -> None:
         await asyncio.sleep(30)
         return []
 
-    async with HttpProbe(deny=AddressPolicy(), lookup=hanging) as probe:
+    async with HttpProbe(deny=AddressPolicy(), hosts=LISTED, lookup=hanging) as probe:
         with pytest.raises(ProbeError, match=r"within 0\.5 s"):
             await probe.fetch("http://metrics.example/", DEADLINE)

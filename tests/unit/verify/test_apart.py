@@ -36,7 +36,7 @@ def the_reader(of: int | str = "self") -> int:
     while True:
         for pid in children(of):
             # It has told us that it reads: then it waits for leave.
-            if b"lastgood.verify.reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"lastgood.verify.reading.reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return pid
         assert time.monotonic() < end, "no reader was started"
         time.sleep(0.02)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from lastgood.verify import Limits, Result, StalledError, Verdict, digest, verify
+from tests.skips import NEEDS_FUSE
 from tests.unit.verify import badfs
 from tests.unit.verify.processes import children
 
-pytestmark = pytest.mark.skipif(not badfs.usable(), reason="needs /dev/fuse and fusermount")
+pytestmark = pytest.mark.skipif(not badfs.usable(), reason=NEEDS_FUSE)
 
 READ_ONCE = ["eio", "eio-list", "eio-open", "eio-stat", "grows", "shrinks", "shrinks-in-reading"]
 READ_TWICE = ["changing", "changing-in-memory"]

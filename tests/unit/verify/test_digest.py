@@ -12,16 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastgood.verify import (
-    FileEntry,
-    Verdict,
-    differences,
-    digest,
-    manifest,
-    manifest_digest,
-    printable,
-    verify,
-)
+from lastgood.verify import FileEntry, Verdict, differences, digest, manifest, manifest_digest, printable, verify
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20).filter(
     lambda name: name not in {".", ".."} and len(name.encode()) < 200

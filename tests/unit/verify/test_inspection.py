@@ -88,6 +88,32 @@ def test_a_bundle_outside_and_one_inside_prove_the_same(root: Path, *, remote: b
     assert signers(found) == [KEY.public.key_id] * 2, "model.sig need not sign itself"
 
 
+@pytest.mark.parametrize("remote", [False, True], ids=["here", "elsewhere"])
+def test_model_weights_declared_as_a_signature_are_not_exempt(root: Path, *, remote: bool) -> None:
+    inside = put_inside(root)
+    (root / "model.safetensors").write_bytes(b"backdoor" * 1000)
+    weights = Bundle(name="spec.signatures[1]", path="model.safetensors")
+    asked = question(root, inside, weights)
+    found = inspect_source(LocalSource(root=root), asked) if remote else look(root, asked)
+
+    assert found.result.verdict is Verdict.VERIFIED, "the digest is the attacker's own, and right"
+    assert signers(found) == []
+    assert "model.safetensors is extra" in problems(found)[0][1]
+
+
+def test_signatures_inside_say_which_others_they_are_not_over(root: Path) -> None:
+    absent = Bundle(name="spec.signatures[0]", problem="there is no ConfigMap x")
+    (root / "a.sig").write_bytes(sign(digest(root).files, KEY))
+    (root / "b.sig").write_bytes(sign(digest(root).files, OTHER))
+    named = [Bundle(name=f"spec.signatures[{index}]", path=path) for index, path in ((1, "a.sig"), (2, "b.sig"))]
+    found = look(root, question(root, absent, *named, keys=(KEY.public, OTHER.public)))
+    assert found.examined
+    assert [(fact.key_id, fact.index, fact.outside) for fact in found.examined.facts] == [
+        (KEY.public.key_id, 1, (2,)),
+        (OTHER.public.key_id, 2, ()),
+    ]
+
+
 def test_bytes_that_are_not_right_have_no_signature_and_no_scan(root: Path) -> None:
     asked = question(root, bundle(root), scan=Policy())
     (root / "model.bin").write_bytes(b"backdoor" * 1000)

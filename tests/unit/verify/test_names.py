@@ -7,8 +7,8 @@ import pytest
 
 from lastgood.verify import Limits, Verdict, verify
 from lastgood.verify.errors import LimitError
-from lastgood.verify.meter import Meter
-from lastgood.verify.sources.paths import take_all
+from lastgood.verify.reading.meter import Meter
+from lastgood.verify.sources.disk.paths import take_all
 from lastgood.verify.sources.values import Entry
 from lastgood.verify.store.survey import survey
 

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from lastgood.api.trust import ModelTrustPolicy
-from lastgood.core.trust import Scanner, anchors_digest
+from lastgood.api.specs.trust import ModelTrustPolicy
+from lastgood.core.trust.policy import Scanner, anchors_digest
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.signing.keys import key_id
 from lastgood.verify.trust_ids import anchors, load_policy, read_policy
@@ -48,7 +48,8 @@ def policy(signatures: dict[str, Any], *, namespace: str = "ml", **spec: Any) ->
 def test_ids_are_those_of_the_signatures() -> None:
     read = read_policy(policy({"keys": [named(0), named(1)], "certificates": [certified()]}))
     assert [key.key_id for key in read.trust.keys] == [key_id(key.public_key()) for key in KEYS]
-    assert read.trust.roots[0].root_id == key_id(KEYS[0].public_key())
+    assert read.trust.roots[0].root_id == read.roots[0].certificate_id
+    assert read.trust.roots[0].key_id == key_id(KEYS[0].public_key())
     assert (read.trust.problem, read.trust.required, len(read.keys), len(read.roots)) == ("", True, 2, 1)
 
 
@@ -113,6 +114,13 @@ def test_anchors_of_several_policies_are_each_there_once() -> None:
     assert (len(found.keys), len(found.roots)) == (2, 1)
     assert found.digest == anchors_digest([first.trust, second.trust])
     assert anchors([first, second], "fraud").digest == anchors_digest([first.trust])
+
+
+def test_allowed_code_goes_through_the_door() -> None:
+    read = read_policy(policy({"keys": [named(0)]}, scan={"allowedCode": [DIGEST], "allowUnjudged": True}))
+    assert (read.trust.code, read.trust.allow_unjudged) == (frozenset({DIGEST}), True)
+    broken = read_policy(policy({"keys": [named(0)]}, scan={"allowedCode": ["*"]}))
+    assert "spec.scan.allowedCode[0]: must be sha256:" in broken.trust.problem
 
 
 def test_scanner_has_the_image_that_an_administrator_installed_or_none() -> None:

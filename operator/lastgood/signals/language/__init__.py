@@ -1,6 +1,5 @@
-"""The part of CEL that an expression may use, read closely enough to bound what evaluating it costs.
+"""The part of CEL that an expression may use: read, bounded and evaluated here, so that it has one meaning.
 
-The `cel` package evaluates; it has no cost limit and lets Infinity through. So an expression is parsed here
-as well, and what the evaluator sees is written out again from this tree: no text reaches it that was not
-understood here.
+The text becomes a tree. From the tree come the fields that it reads, and the function that evaluates it and counts what
+that costs.
 """

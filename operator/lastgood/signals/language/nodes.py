@@ -46,7 +46,6 @@ class Call:
 
     function: str
     args: tuple["Node", ...]
-    method: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

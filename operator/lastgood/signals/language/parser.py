@@ -9,31 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lastgood.signals.errors import ExpressionError
-from lastgood.signals.language.nodes import (
-    ARITHMETIC,
-    ROOT,
-    Binary,
-    Call,
-    Choice,
-    Index,
-    ListOf,
-    Literal,
-    Macro,
-    MapOf,
-    Name,
-    Node,
-    Select,
-    Unary,
-    children,
-    path_of,
-)
+from lastgood.signals.language import nodes
+from lastgood.signals.language.nodes import ROOT, Node, children, path_of
+from lastgood.signals.language.patterns import MAX_PATTERN, compiled
 from lastgood.signals.language.tokens import Token, string_value, tokens
 
 MAX_LENGTH = 1024
 MAX_BRACKETS = 32
 MAX_LOOPS = 2
 MAX_DEPTH = 64  # of the tree; the evaluator's own parser gives up at about 100
-MAX_PATTERN = 64
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 FUNCTIONS = {"double": 1, "duration": 1, "has": 1, "int": 1, "size": 1, "string": 1, "timestamp": 1}
@@ -105,7 +89,7 @@ class _Parser:
     def made(self, node: Node) -> Node:
         depth = 1 + max((self.depths.get(id(child), 0) for child in children(node)), default=0)
         if depth > MAX_DEPTH:
-            raise self.error(f"is nested too deeply or in too long a chain: at most {MAX_DEPTH} steps")
+            raise self.error(f"is nested too deeply or in too long a chain: at most {MAX_DEPTH} levels")
         self.depths[id(node)] = depth
         self.kept.append(node)
         return node
@@ -123,7 +107,7 @@ class _Parser:
             return condition
         yes = self.binary(1)
         self.expect(":")
-        return self.made(Choice(condition=condition, yes=yes, no=self.expression()))
+        return self.made(nodes.Choice(condition=condition, yes=yes, no=self.expression()))
 
     def binary(self, weakest: int) -> Node:
         left = self.unary()
@@ -131,13 +115,13 @@ class _Parser:
             operator = self.take()
             right = self.binary(_BINDS[operator.text] + 1)
             self.refuse_int_arithmetic(operator, left, right)
-            left = self.made(Binary(operator=operator.text, left=left, right=right))
+            left = self.made(nodes.Binary(operator=operator.text, left=left, right=right))
         return left
 
     def refuse_int_arithmetic(self, operator: Token, left: Node, right: Node) -> None:
         """`result.a * 100` has no answer in CEL, ever: say so now, not at each evaluation."""
         for one, other in ((left, right), (right, left)):
-            if operator.text in ARITHMETIC and _is_int(one) and path_of(other) is not None:
+            if operator.text in nodes.ARITHMETIC and _is_int(one) and path_of(other) is not None:
                 hint = "JSON numbers are doubles, so write 1.0 and not 1"
                 raise self.error(f"has a field of {ROOT} on one side and an integer on the other: {hint}", operator)
 
@@ -147,10 +131,18 @@ class _Parser:
         operators = []
         while self.next_is("!", "-"):
             operators.append(self.take().text)
-        node = self.member()
+        node = self.smallest(operators) or self.member()
         for operator in reversed(operators):
-            node = self.made(Unary(operator=operator, of=node))
+            node = self.made(nodes.Unary(operator=operator, of=node))
         return node
+
+    def smallest(self, operators: list[str]) -> Node | None:
+        """The smallest integer has no positive one: its minus belongs to the literal."""
+        if operators[-1] != "-" or self.here.kind != "int" or int(self.here.text, _base(self.here.text)) != _INT64:
+            return None
+        self.take()
+        operators.pop()
+        return self.made(nodes.Literal(value=-_INT64))
 
     def member(self) -> Node:
         node = self.primary()
@@ -160,14 +152,14 @@ class _Parser:
             elif self.accept("["):
                 key = self.expression()
                 self.expect("]")
-                node = self.made(Index(of=node, key=key))
+                node = self.made(nodes.Index(of=node, key=key))
             else:
                 return node
 
     def dotted(self, of: Node) -> Node:
-        name = self.name()
+        name = self.own_name()
         if not self.accept("("):
-            return self.made(Select(of=of, field=name.text))
+            return self.made(nodes.Select(of=of, field=name.text))
         if name.text in MACROS:
             return self.macro(name, of)
         return self.call(name, (of, *self.until(")")), METHODS)
@@ -177,6 +169,12 @@ class _Parser:
             raise self.error("stands where a name is expected")
         return self.take()
 
+    def own_name(self) -> Token:
+        """Return a name for a field or a variable: a word of the language is none."""
+        if self.here.text in _WORDS or self.here.text == "in":
+            raise self.error(f"is a word of the language; as a field it is written ['{self.here.text}']")
+        return self.name()
+
     def call(self, name: Token, args: tuple[Node, ...], known: dict[str, int]) -> Node:
         method = known is METHODS
         if name.text not in known:
@@ -184,22 +182,26 @@ class _Parser:
             raise self.error(f"is not a known {'method' if method else 'function'}: {', '.join(allowed)}", name)
         if len(args) != known[name.text]:
             raise self.error(f"takes {known[name.text] - method} argument(s)", name)
-        if name.text == "has" and not isinstance(args[0], Select):
+        if name.text == "has" and not isinstance(args[0], nodes.Select):
             raise self.error("takes a field, as in has(result.accuracy)", name)
         if name.text == "matches":
             self.check_pattern(name, args[1])
-        return self.made(Call(function=name.text, args=args, method=method))
+        return self.made(nodes.Call(function=name.text, args=args))
 
     def check_pattern(self, name: Token, pattern: Node) -> None:
-        """A pattern is compiled at each evaluation: a short literal without counts has a bounded cost."""
-        if not (isinstance(pattern, Literal) and isinstance(pattern.value, str)):
+        """A pattern is compiled for each evaluation: a short literal without counts has a bounded cost."""
+        if not (isinstance(pattern, nodes.Literal) and isinstance(pattern.value, str)):
             raise self.error("takes a literal pattern only", name)
         if len(pattern.value) > MAX_PATTERN or "{" in pattern.value or "(?" in pattern.value:
             bounds = f"at most {MAX_PATTERN} characters, without {{counts}} and (?flags)"
             raise self.error(f"takes a pattern of {bounds}", name)
+        try:
+            compiled(pattern.value)
+        except ExpressionError as error:
+            raise self.error(f"cannot be used: {error}", name) from None
 
     def macro(self, name: Token, over: Node) -> Node:
-        variable = self.name()
+        variable = self.own_name()
         if variable.text == ROOT or variable.text in self.variables:
             raise self.error("has this meaning already: choose another name for the variable", variable)
         self.variables.append(variable.text)
@@ -210,43 +212,43 @@ class _Parser:
         self.variables.pop()
         if len(bodies) != 1 and not (name.text == "map" and len(bodies) == 2):  # noqa: PLR2004 map(x, filter, value)
             raise self.error("takes a variable and an expression", name)
-        return self.made(Macro(function=name.text, over=over, variable=variable.text, bodies=bodies))
+        return self.made(nodes.Macro(function=name.text, over=over, variable=variable.text, bodies=bodies))
 
     def until(self, closing: str, item: Callable[[], None] | None = None) -> tuple[Node, ...]:
-        nodes: list[Node] = []
+        found: list[Node] = []
         while not self.next_is(closing):
-            nodes.append(self.expression())
+            found.append(self.expression())
             if item is not None:
                 item()
-                nodes.append(self.expression())
+                found.append(self.expression())
             if not self.accept(","):
                 break
         self.expect(closing)
-        return tuple(nodes)
+        return tuple(found)
 
     def primary(self) -> Node:
         if self.here.kind in {"int", "float", "string"}:
-            return self.made(Literal(value=self.literal(self.take())))
+            return self.made(nodes.Literal(value=self.literal(self.take())))
         if self.accept("("):
             node = self.expression()
             self.expect(")")
             return node
         if self.accept("["):
-            return self.made(ListOf(items=self.until("]")))
+            return self.made(nodes.ListOf(items=self.until("]")))
         if self.accept("{"):
-            return self.made(MapOf(items=self.until("}", lambda: self.expect(":"))))
+            return self.made(nodes.MapOf(items=self.until("}", lambda: self.expect(":"))))
         return self.named(self.name())
 
     def named(self, name: Token) -> Node:
         if name.text in _WORDS:
-            return self.made(Literal(value=_WORDS[name.text]))
+            return self.made(nodes.Literal(value=_WORDS[name.text]))
         if self.here.kind == "string" and name.at + len(name.text) == self.here.at:
             raise self.error("is a kind of literal that is not supported", name)
         if self.accept("("):
             return self.call(name, self.until(")"), FUNCTIONS)
         if name.text != ROOT and name.text not in self.variables:
             raise self.error(f"is unknown: an expression sees {ROOT!r} only", name)
-        return self.made(Name(name=name.text))
+        return self.made(nodes.Name(name=name.text))
 
     def literal(self, token: Token) -> str | int | float:
         if token.kind == "string":
@@ -264,4 +266,4 @@ def _base(text: str) -> int:
 
 
 def _is_int(node: Node) -> bool:
-    return isinstance(node, Literal) and isinstance(node.value, int) and not isinstance(node.value, bool)
+    return isinstance(node, nodes.Literal) and isinstance(node.value, int) and not isinstance(node.value, bool)

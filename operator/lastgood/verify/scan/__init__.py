@@ -4,10 +4,10 @@
 there are none says nothing about what the weights have learned.
 """
 
+from lastgood.verify.scan.containers.part import Part
 from lastgood.verify.scan.engine import SCANNERS, scan
 from lastgood.verify.scan.external import ExternalResult, ExternalResultError
 from lastgood.verify.scan.formats import Format
-from lastgood.verify.scan.part import Part
 from lastgood.verify.scan.scanner import Context, Scanner
 from lastgood.verify.scan.values import (
     Drift,

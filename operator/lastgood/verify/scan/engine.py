@@ -12,24 +12,24 @@ from typing import Final
 from lastgood.api.names import Severity
 from lastgood.verify.check import require_relative
 from lastgood.verify.errors import RefusedEntryError, StoppedError, UnreadableError
-from lastgood.verify.meter import Cancelled, Meter, Progress
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import Stamp, identity, open_below, open_path, opened, reading
-from lastgood.verify.scan import archives, numbers
+from lastgood.verify.reading.meter import Cancelled, Meter, Progress
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import Stamp, identity, open_below, open_path, opened, reading
+from lastgood.verify.reading.tree import Tree, require_unchanged, walk
+from lastgood.verify.scan.claims import ClaimScanner
 from lastgood.verify.scan.configs import ConfigScanner
-from lastgood.verify.scan.drift import Place as Compared
-from lastgood.verify.scan.drift import compare
+from lastgood.verify.scan.containers import archives
+from lastgood.verify.scan.containers.part import Part, Place
 from lastgood.verify.scan.external import verdict
 from lastgood.verify.scan.formats import Format
-from lastgood.verify.scan.gguf import GgufScanner
-from lastgood.verify.scan.onnx import OnnxScanner
-from lastgood.verify.scan.part import Part, Place
-from lastgood.verify.scan.pickles import PickleScanner
-from lastgood.verify.scan.policy import FormatScanner
-from lastgood.verify.scan.safetensors import HeaderError, SafetensorsScanner, tensors
+from lastgood.verify.scan.kept import Kept
+from lastgood.verify.scan.pickles.pickles import PickleScanner
+from lastgood.verify.scan.policy import CodeScanner, FormatScanner
+from lastgood.verify.scan.readers.gguf import GgufScanner
+from lastgood.verify.scan.readers.onnx import OnnxScanner
+from lastgood.verify.scan.readers.safetensors import HeaderError, SafetensorsScanner, tensors
 from lastgood.verify.scan.scanner import Context, Scanner
 from lastgood.verify.scan.values import (
-    ORDER,
     Drift,
     Finding,
     Kind,
@@ -40,11 +40,15 @@ from lastgood.verify.scan.values import (
     anomaly,
     finding,
 )
-from lastgood.verify.scan.weights import ValuesScanner
-from lastgood.verify.tree import Tree, require_unchanged, walk
+from lastgood.verify.scan.weights import numbers
+from lastgood.verify.scan.weights.drift import Place as Compared
+from lastgood.verify.scan.weights.drift import compare
+from lastgood.verify.scan.weights.weights import ValuesScanner
 
 SCANNERS: Final[Sequence[Scanner]] = (
     FormatScanner(),
+    CodeScanner(),
+    ClaimScanner(),
     SafetensorsScanner(),
     PickleScanner(),
     ConfigScanner(),
@@ -109,14 +113,17 @@ class _Scan:
     context: Context
     meter: Meter
     scanners: Sequence[Scanner]
-    findings: list[Finding] = field(default_factory=list)
+    kept: Kept = field(init=False)
     skipped: list[Skipped] = field(default_factory=list)
-    left_out: int = 0
+    unlisted: int = 0
     scanned: int = 0
     size: int = 0
     unreadable: str = ""
     drift: Drift | None = None
     formats: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(most=self.context.limits.findings, each=_PER_FILE)
 
     def run(self, root: Path, path: str, baseline: Path | None) -> None:
         """Look at everything; what cannot be read is noted, and the rest is looked at all the same."""
@@ -130,6 +137,8 @@ class _Scan:
                 self._keep(finding(Severity.HIGH, "refused-entry", ".", sentence))
         except UnreadableError as error:
             self._unreadable(".", error)
+        for found in self.context.code.findings(self.context.policy.code):
+            self._keep(found)
 
     def _checkpoint(self, top: int, name: str) -> None:
         checkpoint, tree = _listed(top, self.context, self.meter)
@@ -160,15 +169,14 @@ class _Scan:
     def _parts(self, part: Part) -> None:
         """Look at a file and all that is inside it."""
         pending: list[Iterator[Part | Finding]] = [iter([part])]
-        seen, kept = 0, 0
+        seen = 0
         while pending:
             self.meter.check()
             item = next(pending[-1], None)
             if item is None:
                 pending.pop()
             elif isinstance(item, Finding):
-                kept += 1
-                self._keep(item, room=kept <= _PER_FILE)
+                self._keep(item, part.name)
             elif seen >= self.context.limits.parts:
                 message = f"it holds more than {seen} parts; the others are not looked at"
                 self._keep(finding(Severity.HIGH, "archive-limits", part.name, message))
@@ -184,26 +192,20 @@ class _Scan:
             if scanner.applies(part):
                 yield from scanner.run(part, self.context)
 
-    def _keep(self, found: Finding, *, room: bool = True) -> None:
-        if found.rule.startswith("not-checked") and len(self.skipped) < _MAX_SKIPPED:
-            self.skipped.append(Skipped(file=found.file, reason=found.message))
-        if room or found.severity in ORDER[:2]:
-            self.findings.append(found)
-        else:
-            self.left_out += 1
-        if len(self.findings) > 4 * self.context.limits.findings:
-            self._sort()
+    def _keep(self, found: Finding, file: str = "") -> None:
+        if found.rule.startswith("not-checked"):
+            self._skip(Skipped(file=found.file, reason=found.message))
+        self.kept.add(found, file)
 
-    def _sort(self) -> None:
-        self.findings.sort(key=lambda found: (found.kind is Kind.ANOMALY, ORDER.index(found.severity), found.file))
-        self.left_out += max(0, len(self.findings) - self.context.limits.findings)
-        del self.findings[self.context.limits.findings :]
-        self.findings.sort(key=lambda found: (ORDER.index(found.severity), found.kind is Kind.ANOMALY, found.file))
+    def _skip(self, row: Skipped) -> None:
+        if len(self.skipped) < _MAX_SKIPPED:
+            self.skipped.append(row)
+        else:
+            self.unlisted += 1
 
     def _unreadable(self, file: str, error: UnreadableError) -> None:
         self.unreadable = self.unreadable or str(error)
-        if len(self.skipped) < _MAX_SKIPPED:
-            self.skipped.append(Skipped(file=printable(file), reason=f"unreadable: {error}"))
+        self._skip(Skipped(file=printable(file), reason=f"unreadable: {error}"))
 
     def _compare(self, top: int, baseline: Path) -> None:
         try:
@@ -211,12 +213,12 @@ class _Scan:
                 old, new = (self._tensors(files, descriptor) for descriptor in (base, top))
                 self.drift, found = compare(old, new)
         except numbers.NumpyMissingError as error:
-            found = [anomaly(Severity.LOW, "not-checked-drift", ".", f"drift not checked: {error}")]
+            found = [anomaly(Severity.HIGH, "not-checked-drift", ".", f"drift not checked: {error}")]
         except RefusedEntryError as error:
-            found = [anomaly(Severity.MEDIUM, "not-checked-drift", ".", f"drift not checked: the baseline: {error}")]
+            found = [anomaly(Severity.HIGH, "not-checked-drift", ".", f"drift not checked: the baseline: {error}")]
         if self.drift is None and not found:
             message = "drift not checked: the checkpoint and the baseline have no tensor in common"
-            found = [anomaly(Severity.MEDIUM, "not-checked-drift", ".", message)]
+            found = [anomaly(Severity.HIGH, "not-checked-drift", ".", message)]
         for item in found:
             self._keep(item)
 
@@ -224,7 +226,11 @@ class _Scan:
         """Return the tensors of all safetensors files of a checkpoint, with the files open."""
         checkpoint, _ = _listed(top, self.context, self.meter)
         found: dict[str, Compared] = {}
-        for path in sorted(path for path in checkpoint.files if path.endswith(".safetensors") or not path)[:_MAX_OPEN]:
+        paths = sorted(path for path in checkpoint.files if path.endswith(".safetensors") or not path)
+        if len(paths) > _MAX_OPEN:
+            message = f"drift not checked: {len(paths) - _MAX_OPEN} files of weights beyond the first {_MAX_OPEN}"
+            self._keep(anomaly(Severity.HIGH, "not-checked-drift", ".", message))
+        for path in paths[:_MAX_OPEN]:
             descriptor = files.enter_context(opened(checkpoint.open(path)))
             with reading(printable(path)):
                 part = _part(descriptor, os.fstat(descriptor).st_size, path or ".", self)
@@ -237,25 +243,31 @@ class _Scan:
 
     def result(self, seconds: float, shown: str) -> ScanResult:
         """Return the outcome."""
-        self._sort()
-        findings = tuple(self.findings)
-        word = verdict(findings, unreadable=bool(self.unreadable))
+        findings = self.kept.findings
+        word = verdict(tuple(self.kept.kinds.values()), unreadable=bool(self.unreadable))
         return ScanResult(
             verdict=word,
             findings=findings,
-            left_out=self.left_out,
+            left_out=self.kept.left_out,
             scanned=self.scanned,
             size_bytes=self.size,
             skipped=tuple(self.skipped),
+            unlisted=self.unlisted,
+            complete=not self.unreadable,
             drift=self.drift,
             seconds=seconds,
             message=self._message(shown, findings),
             formats=tuple(sorted(self.formats - {Format.EMPTY})),
+            code=self.context.code.digest,
         )
 
     def _message(self, shown: str, findings: Sequence[Finding]) -> str:
         count = sum(found.kind is Kind.FINDING for found in findings)
-        text = f"{shown}: {count} findings and {len(findings) - count} anomalies in {self.scanned} files"
+        others = len(findings) - count
+        told = _counted(count, "finding", "findings"), _counted(others, "anomaly", "anomalies")
+        text = f"{shown}: {' and '.join(told)} in {_counted(self.scanned, 'file', 'files')}"
+        if self.kept.left_out:
+            text += f", and {self.kept.left_out} more, none graver"
         return f"{text}; could not be read: {self.unreadable}"[:1024] if self.unreadable else text
 
 
@@ -282,3 +294,7 @@ def _listed(top: int, context: Context, meter: Meter) -> tuple[_Opened, Tree | N
         return _Opened(base=top, files={"": None}), None
     tree = walk(top, context.limits.tree, meter)
     return _Opened(base=top, files=dict(sorted(tree.files.items()))), tree
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

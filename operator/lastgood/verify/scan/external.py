@@ -1,7 +1,7 @@
 """What a scanner of somebody else writes: one JSON object, the same as `lastgood scan --output json` prints.
 
 Any container image can be a scanner: it gets the checkpoint read-only, and writes this object. Where the operator
-starts it (`lastgood.kube.scan_claims`), that may have 4096 bytes.
+starts it (`lastgood.kube.jobs.scan_claims`), that may have 4096 bytes.
 
     {"apiVersion": "lastgood.dev/scan/v1", "scanner": {"name": "acme", "version": "2.1"}, "nonce": "…",
      "findings": [{"severity": "high", "rule": "backdoor-trigger", "file": "model.safetensors",
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from lastgood.api.names import Severity
-from lastgood.verify.printable import printable
-from lastgood.verify.scan import jsontext
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.scan.readers import jsontext
 from lastgood.verify.scan.values import Finding, Kind, ScanVerdict, Skipped, anomaly, finding
 
 Row = TypeVar("Row")
@@ -27,11 +27,12 @@ API_VERSION: Final = "lastgood.dev/scan/v1"
 MAX_BYTES: Final = 2**20
 MAX_FINDINGS: Final = 1000
 _MAX_TEXT: Final = 4096
+_MAX_COUNT: Final = 2**53
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _TOP: Final = frozenset({"apiVersion", "scanner", "findings", "complete"})
 _MORE: Final = frozenset(
-    {"nonce", "skipped", "verdict", "leftOut", "scanned", "sizeBytes", "seconds", "drift", "message"}
+    {"nonce", "skipped", "verdict", "leftOut", "scanned", "sizeBytes", "seconds", "drift", "message", "code"}
 )
 
 
@@ -48,6 +49,7 @@ class ExternalResult:
     complete: bool
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...] = ()
+    left_out: int = 0
 
     @property
     def verdict(self) -> ScanVerdict:
@@ -93,6 +95,7 @@ def parse(body: bytes, *, nonce: str | None = None) -> ExternalResult:
         complete=top["complete"],
         findings=_rows(top["findings"], "findings", lambda row, path: _finding(row, path, name)),
         skipped=_rows(top.get("skipped", []), "skipped", _skipped),
+        left_out=_count(top.get("leftOut", 0), "leftOut"),
     )
 
 
@@ -118,6 +121,12 @@ def _skipped(row: object, path: str) -> Skipped:
     found = _object(row, path, frozenset({"file", "reason"}))
     file, reason = _text(found["file"], f"{path}.file"), _text(found["reason"], f"{path}.reason")
     return Skipped(file=printable(file), reason=printable(reason))
+
+
+def _count(value: object, path: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_COUNT:
+        raise ExternalResultError(f"{path}: must be a whole number of at most {_MAX_COUNT}")
+    return value
 
 
 def _rows(value: object, path: str, read: Callable[[object, str], Row]) -> tuple[Row, ...]:

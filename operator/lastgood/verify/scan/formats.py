@@ -23,6 +23,7 @@ class Format(StrEnum):
     COMPRESSED = "compressed"  # bzip2, xz, zstd, lz4, 7z, rar: not looked into
     GGUF = "gguf"
     ONNX = "onnx"
+    SENTENCEPIECE = "sentencepiece"  # by name only: tokenizer.model
     HDF5 = "hdf5"
     NUMPY = "numpy"
     PROTOBUF = "protobuf"  # by name only: saved_model.pb
@@ -31,15 +32,17 @@ class Format(StrEnum):
     IMAGE = "image"
     EXECUTABLE = "executable"
     UNKNOWN = "unknown"
+    TORCH = "torch"  # a member that PyTorch's layout accounts for; never told by bytes
 
 
+ARRAY: Final = b"\x93NUMPY"  # numpy.load opens any zip, and reads each member that begins so as an array
 _MAGIC: Final = (
     (b"PK\x03\x04", Format.ZIP),
     (b"PK\x05\x06", Format.ZIP),
     (b"\x1f\x8b", Format.GZIP),
     (b"GGUF", Format.GGUF),
     (b"\x89HDF\r\n\x1a\n", Format.HDF5),
-    (b"\x93NUMPY", Format.NUMPY),
+    (ARRAY, Format.NUMPY),
     (b"\x7fELF", Format.EXECUTABLE),
     (b"MZ", Format.EXECUTABLE),
     (b"\xca\xfe\xba\xbe", Format.EXECUTABLE),
@@ -48,6 +51,7 @@ _MAGIC: Final = (
     (b"\xce\xfa\xed\xfe", Format.EXECUTABLE),
     (b"#!", Format.EXECUTABLE),
     (b"\0asm", Format.EXECUTABLE),
+    (b"!<arch>\n", Format.EXECUTABLE),  # objects for a linker, or a Debian package
     (b"BZh", Format.COMPRESSED),
     (b"\xfd7zXZ\0", Format.COMPRESSED),
     (b"]\0\0", Format.COMPRESSED),  # lzma
@@ -60,9 +64,13 @@ _MAGIC: Final = (
     (b"GIF8", Format.IMAGE),
 )
 _ZLIB: Final = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+OLD_JOBLIB: Final = re.compile(rb"ZF[\s0-9a-fA-FxXL_+-]{19} ?(?=[\x08\x18\x28\x38\x48\x58\x68\x78])")
+"""The header that joblib wrote before 0.10, up to a zlib stream: a length, and a blank that it passes over."""
+_PIECES: Final = 0x0A  # the protobuf tag of the first piece; no pickle begins with it
+_ONNX: Final = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]")  # ir_version, then another field
 _PROTO: Final = 0x80  # the PROTO opcode; no UTF-8 text begins with it
 _MAX_PROTO: Final = 0x10  # beyond today's protocol 5, so that an unknown one is looked at and found broken
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 _ARCHIVES: Final = frozenset({Format.PICKLE, Format.ZIP, Format.TAR, Format.GZIP, Format.ZLIB})
 _TEXT: Final = frozenset({Format.TEXT, Format.JSON, Format.EMPTY})
@@ -91,6 +99,9 @@ ALLOWED_BY_NAME: Final = {
     ".toml": _TEXT,
     ".csv": _TEXT,
     ".jinja": _TEXT,
+    ".jinja2": _TEXT,
+    ".j2": _TEXT,
+    ".ipynb": frozenset({Format.JSON}),
     ".py": _TEXT | {Format.EXECUTABLE},
     ".sh": _TEXT | {Format.EXECUTABLE},
     ".png": frozenset({Format.IMAGE}),
@@ -101,7 +112,7 @@ ALLOWED_BY_NAME: Final = {
 PICKLE_NAMES: Final = frozenset(
     {".pkl", ".pickle", ".p", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".sav", ".dill", ".cloudpickle", ".dat"}
 )
-CODE_NAMES: Final = frozenset({".py", ".pyc", ".pyd", ".pyx", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1"})
+RAW_NAMES: Final = frozenset({".bin", ".dat", ".p"})  # pickles go by these, and raw numbers and texts too
 
 
 def detect(head: bytes, suffix: str) -> Format:
@@ -114,6 +125,8 @@ def detect(head: bytes, suffix: str) -> Format:
         return Format.PICKLE
     if head[257:262] == b"ustar":
         return Format.TAR
+    if OLD_JOBLIB.match(head):
+        return Format.ZLIB
     return _by_magic(head) or _by_name(head, suffix)
 
 
@@ -122,9 +135,19 @@ def _by_magic(head: bytes) -> Format | None:
 
 
 def _by_name(head: bytes, suffix: str) -> Format:
+    if suffix == ".model" and head[0] == _PIECES:
+        return Format.SENTENCEPIECE
     if suffix in (".onnx", ".pb") and head[0] in b"\x08\x0a\x12\x1a\x22\x2a\x32\x3a":  # a protobuf tag, fields 1-7
         return Format.ONNX if suffix == ".onnx" else Format.PROTOBUF
-    if _CONTROL.search(head) or not _is_utf8(head):
+    if not suffix and _ONNX.match(head):  # a checkpoint of one file has no name of its own in a store
+        return Format.ONNX
+    found = _without_magic(head)
+    # A pickle of protocol 0 or 1 has no magic number; what is named like one and is none is broken.
+    return Format.PICKLE if found in (Format.TEXT, Format.UNKNOWN) and suffix in PICKLE_NAMES - RAW_NAMES else found
+
+
+def _without_magic(head: bytes) -> Format:
+    if CONTROL.search(head) or not _is_utf8(head):
         return Format.ZLIB if head.startswith(_ZLIB) else Format.UNKNOWN
     return Format.JSON if head.lstrip()[:1] in (b"{", b"[") else Format.TEXT
 

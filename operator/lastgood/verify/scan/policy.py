@@ -1,16 +1,16 @@
-"""The format scanner: is this format allowed here, and does the name agree with the bytes?"""
+"""Is this format allowed here, does the name agree with the bytes, and is it code?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from lastgood.api.names import Severity
-from lastgood.verify.scan.formats import ALLOWED_BY_NAME, CODE_NAMES, Format
-from lastgood.verify.scan.part import Part
+from lastgood.verify.scan.code import rule_of
+from lastgood.verify.scan.containers.part import Part
+from lastgood.verify.scan.formats import ALLOWED_BY_NAME, Format
 from lastgood.verify.scan.scanner import Context
 from lastgood.verify.scan.values import Finding, finding
 
-_SCRIPTS: Final = frozenset({".py", ".sh"})
 _GRAVE: Final = frozenset({Format.PICKLE, Format.EXECUTABLE})
 
 
@@ -31,7 +31,6 @@ class FormatScanner:
             message = f"the format {part.format} is not among those allowed: {', '.join(sorted(allowed)) or 'none'}"
             yield finding(Severity.HIGH, "format-not-allowed", part.name, message, part.head[:16].hex())
         yield from _name(part)
-        yield from _code(part)
 
 
 def _name(part: Part) -> Iterator[Finding]:
@@ -43,10 +42,18 @@ def _name(part: Part) -> Iterator[Finding]:
     yield finding(severity, "format-mismatch", part.name, message, part.head[:16].hex())
 
 
-def _code(part: Part) -> Iterator[Finding]:
-    if part.format is Format.EXECUTABLE and part.suffix not in _SCRIPTS:
-        message = "it is a program, which has no place among weights"
-        yield finding(Severity.HIGH, "executable", part.name, message, part.head[:16].hex())
-    elif part.suffix in CODE_NAMES:
-        message = "it is code beside the weights, which a loader may run"
-        yield finding(Severity.MEDIUM, "code-file", part.name, message, part.base)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeScanner:
+    """Collects what is code; what that makes of a checkpoint is said once, of all files together."""
+
+    name: str = "code"
+
+    def applies(self, part: Part) -> bool:
+        """Tell whether it is code, by its name or its bytes."""
+        return rule_of(part) is not None
+
+    def run(self, part: Part, context: Context) -> Iterator[Finding]:
+        """Take it in."""
+        if rule := rule_of(part):
+            context.code.add(rule, part)
+        yield from ()

@@ -1,10 +1,11 @@
 """The one small interface of all scanners."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from lastgood.verify.scan.part import Part
+from lastgood.verify.scan.code import Code
+from lastgood.verify.scan.containers.part import Part
 from lastgood.verify.scan.values import Finding, Policy, ScanLimits
 
 
@@ -14,6 +15,10 @@ class Context:
 
     policy: Policy
     limits: ScanLimits
+    exhausting: list[str] = field(default_factory=list)
+    """The pickles of this scan that took too much: a few bytes can take all the time that one is given."""
+    code: Code = field(default_factory=Code)
+    """The files of this scan that are code."""
 
 
 class Scanner(Protocol):

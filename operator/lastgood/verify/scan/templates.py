@@ -28,7 +28,7 @@ def look(file: str, template: str) -> Iterator[Finding]:
     """Yield what a chat template does that a chat template has no need of."""
     if len(template) > MAX_TEMPLATE:
         message = f"a chat template of more than {MAX_TEMPLATE} characters; the rest is not looked at"
-        yield finding(Severity.MEDIUM, "template-size", file, message, str(len(template)))
+        yield finding(Severity.HIGH, "template-size", file, message, str(len(template)))
     text = template[:MAX_TEMPLATE]
     plain = _JOIN.sub("", _ESCAPE.sub(_decode, text))
     for pattern, what in _ATTACKS:

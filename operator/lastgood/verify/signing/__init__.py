@@ -4,11 +4,11 @@
 elsewhere, by a policy: a signature that is right is a fact, and not yet trust.
 """
 
-from lastgood.api.signature import Claims, Method, SignatureFact
+from lastgood.api.facts.signature import Claims, Method, SignatureFact
 from lastgood.verify.signing.certificates import Certificate, load_certificates, require_usable
 from lastgood.verify.signing.envelope import MAX_BUNDLE
 from lastgood.verify.signing.errors import Problem, SignatureError
-from lastgood.verify.signing.examine import examine
+from lastgood.verify.signing.examine import Proven, SignatureFile, examine, examine_all
 from lastgood.verify.signing.keys import (
     CURVES,
     PrivateKey,
@@ -27,10 +27,13 @@ __all__ = [
     "Method",
     "PrivateKey",
     "Problem",
+    "Proven",
     "PublicKey",
     "SignatureError",
     "SignatureFact",
+    "SignatureFile",
     "examine",
+    "examine_all",
     "generate_key",
     "load_certificates",
     "load_private_key",

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.signing.errors import Problem, SignatureError
 from lastgood.verify.signing.keys import PublicKey, key_id
 from lastgood.verify.signing.strict import malformed
@@ -38,15 +38,25 @@ _UNDERSTOOD: Final = {
 }
 _STRONG: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _MIN_RSA: Final = 2048
+_MAX_IDENTITY: Final = 1024  # of a policy and of a status too: what had to be cut would be somebody else's
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Certificate:
-    """A certificate that somebody trusts, or not; `key_id` is that of its key."""
+    """A certificate that somebody trusts, or not; `key_id` is that of its key.
+
+    Several certificates may be of one key, each with its own term and limits, and whoever knows a key that is public
+    can make one: whom a certificate vouches for hangs on the certificate, and never on its key alone.
+    """
 
     x509: x509.Certificate
     key_id: str
+
+    @property
+    def certificate_id(self) -> str:
+        """Return sha256 of the whole certificate (DER), in hex."""
+        return self.x509.fingerprint(hashes.SHA256()).hex()
 
     def pem(self) -> bytes:
         """Return the certificate as PEM text."""
@@ -55,7 +65,11 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signer:
-    """Who a certificate says the signer is, and the root that vouches for it."""
+    """Who a certificate says the signer is, and one root that vouches for it.
+
+    `root_id` is the root's `certificate_id`. The term is the part that all certificates from the signer's to the root
+    have in common.
+    """
 
     key: PublicKey
     root_id: str
@@ -76,12 +90,12 @@ def load_certificates(pem: bytes) -> tuple[Certificate, ...]:
         raise malformed("the certificate must be PEM text that begins with -----BEGIN CERTIFICATE-----") from None
 
 
-def require_signer(chain: Sequence[bytes], roots: Iterable[Certificate], at: datetime) -> Signer:
-    """Return the signer that a bundle's certificates (DER, the signer's first) prove.
+def require_signers(chain: Sequence[bytes], roots: Iterable[Certificate], at: datetime) -> tuple[Signer, ...]:
+    """Return the signer that a bundle's certificates (DER, the signer's first) prove, once for each root.
 
-    The certificate must be valid at that time, for signing, and lead to one of the roots over certificates that
-    are authorities and valid too. A root may be an intermediate, or the signer's own certificate: whom the caller
-    names, the caller trusts.
+    The certificate must be valid at that time, for signing, and lead to a root over certificates that are
+    authorities and valid too. A root may be an intermediate, or the signer's own certificate: whom the caller names,
+    the caller trusts. Each root is tried by itself, so that none stands in for another of the same key.
 
     Raises:
         SignatureError: if anything of that is not so.
@@ -89,14 +103,27 @@ def require_signer(chain: Sequence[bytes], roots: Iterable[Certificate], at: dat
     leaf, *between = [_parse(der, index) for index, der in enumerate(chain)]
     require_usable(leaf, at)
     with _readable("the signer's certificate"):
-        root = _find_root(leaf, between, list(roots), at)
-        return Signer(
-            key=PublicKey.of(leaf.x509.public_key(), "the certificate's key"),
-            root_id=root.key_id,
-            identity=_identity(leaf.x509),
-            not_before=leaf.x509.not_valid_before_utc,
-            not_after=leaf.x509.not_valid_after_utc,
+        key, identity = PublicKey.of(leaf.x509.public_key(), "the certificate's key"), _identity(leaf.x509)
+        return tuple(
+            Signer(key=key, root_id=root_id, identity=identity, not_before=term.start, not_after=term.end)
+            for root_id, term in _find_roots(leaf, between, list(roots), at).items()
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Term:
+    """When all certificates of a path are valid together."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, certificate: Certificate) -> "_Term":
+        return cls(start=certificate.x509.not_valid_before_utc, end=certificate.x509.not_valid_after_utc)
+
+    def within(self, certificate: Certificate) -> "_Term":
+        other = _Term.of(certificate)
+        return _Term(start=max(self.start, other.start), end=min(self.end, other.end))
 
 
 def require_usable(leaf: Certificate, at: datetime) -> None:
@@ -133,25 +160,45 @@ def _require_code_signing(certificate: Certificate, extended: x509.ExtendedKeyUs
         raise _usage(f"{_shown(certificate)} has an extended key usage, and codeSigning is not in it")
 
 
-def _find_root(leaf: Certificate, between: list[Certificate], roots: list[Certificate], at: datetime) -> Certificate:
-    """Return the first root that the leaf leads to, over as few certificates as possible."""
-    if leaf in roots:  # a self-signed certificate (OMS v1.0 has that method): the caller trusts exactly this one
-        return leaf
+def _find_roots(
+    leaf: Certificate, between: list[Certificate], roots: list[Certificate], at: datetime
+) -> dict[str, _Term]:
+    """Return the roots that the leaf leads to, each over as few certificates as possible, by their ids."""
+    # A self-signed certificate (OMS v1.0 has that method) is its own root: the caller trusts exactly this one.
+    found = {leaf.certificate_id: _Term.of(leaf)} if leaf in roots else {}
     problems: list[SignatureError] = []
-    reached, unused, length = [leaf], list(between), 0
+    reached, unused, length = [(leaf, _Term.of(leaf))], list(between), 0
     while reached:
-        for child in reached:
-            for root in roots:
-                if _accepted(child, root, length, at, problems):
-                    return root
+        for root, term in _above(reached, roots, length, at, problems):
+            found.setdefault(root.certificate_id, term)
         # Each certificate is taken up once, so that a bundle of look-alikes costs no more than their number squared.
-        above = [item for item in unused if any(_accepted(child, item, length, at, problems) for child in reached)]
-        reached, unused, length = above, [item for item in unused if item not in above], length + 1
-    if problems:
-        raise problems[0]
-    raise SignatureError(
-        Problem.CERTIFICATE_CHAIN, f"{_shown(leaf)} leads to none of the {len(roots)} certificates that are trusted"
-    )
+        above = _above(reached, unused, length, at, problems)
+        taken = [item for item, _ in above]
+        reached, unused, length = above, [item for item in unused if item not in taken], length + 1
+    if not found:
+        raise problems[0] if problems else _leads_nowhere(leaf, roots)
+    return found
+
+
+def _above(
+    reached: Sequence[tuple[Certificate, _Term]],
+    issuers: Sequence[Certificate],
+    length: int,
+    at: datetime,
+    problems: list[SignatureError],
+) -> list[tuple[Certificate, _Term]]:
+    """Return the issuers that vouch for one of the certificates, with the term that is left."""
+    found = []
+    for issuer in issuers:
+        terms = (term for child, term in reached if _accepted(child, issuer, length, at, problems))
+        if term := next(terms, None):
+            found.append((issuer, term.within(issuer)))
+    return found
+
+
+def _leads_nowhere(leaf: Certificate, roots: Sequence[Certificate]) -> SignatureError:
+    told = f"{_shown(leaf)} leads to none of the {len(roots)} certificates that are trusted"
+    return SignatureError(Problem.CERTIFICATE_CHAIN, told)
 
 
 def _accepted(
@@ -231,6 +278,10 @@ def _identity(leaf: x509.Certificate) -> str:
         listed = ", ".join(printable(name, 80) for name in found[:3])
         raise SignatureError(
             Problem.CERTIFICATE_IDENTITY, f"the certificate has {len(found)} identities, and must have one: {listed}"
+        )
+    if found and len(found[0]) > _MAX_IDENTITY:
+        raise SignatureError(
+            Problem.CERTIFICATE_IDENTITY, f"the certificate's identity is longer than {_MAX_IDENTITY} characters"
         )
     return found[0] if found else ""
 

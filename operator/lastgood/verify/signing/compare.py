@@ -1,9 +1,9 @@
 """Are the files that were read exactly the files that were signed? What is not is named."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from lastgood.verify.printable import printable
+from lastgood.api.text import listed
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.signing.errors import Problem, SignatureError
 from lastgood.verify.signing.statement import Statement
 from lastgood.verify.values import MAX_FINDINGS, FileEntry
@@ -11,7 +11,9 @@ from lastgood.verify.values import MAX_FINDINGS, FileEntry
 _SHOWN = 12  # hex digits of a hash, enough for a person to tell two apart
 
 
-def require_same(statement: Statement, files: Sequence[FileEntry], own: Mapping[str, str]) -> tuple[str, ...]:
+def require_same(
+    statement: Statement, files: Sequence[FileEntry], beside: Collection[str], refused: Mapping[str, str]
+) -> tuple[str, ...]:
     """Compare the files that were signed with those that were read; return at most 20 paths (printable) left out.
 
     A signed file is compared whatever the ignore list says. An unsigned one is left out where the ignore list
@@ -20,17 +22,18 @@ def require_same(statement: Statement, files: Sequence[FileEntry], own: Mapping[
     Args:
         statement: what was signed.
         files: what was read.
-        own: signature files inside the checkpoint, with the sha256 of what the caller read from them.
+        beside: paths that need not be signed, for the caller has proven that they are signatures of these files.
+        refused: paths that are named as signatures and are none, and why not, for people.
 
     Raises:
         SignatureError: if they differ; its findings name the files.
     """
     found = {file.path: file.sha256 for file in files}
-    unsigned = [path for path in sorted(found.keys() - statement.resources.keys()) if own.get(path) != found[path]]
+    unsigned = [path for path in sorted(found.keys() - statement.resources.keys()) if path not in beside]
     ignored = {path.rstrip("/") for path in statement.ignored}
     left_out = [path for path in unsigned if _is_ignored(path, ignored)]
     extra = [path for path in unsigned if not _is_ignored(path, ignored)]
-    findings = tuple(islice(_differences(statement.resources, found, extra), MAX_FINDINGS))
+    findings = listed(list(_differences(statement.resources, found, extra, refused)), MAX_FINDINGS)
     if findings:
         more = " and more" if len(findings) > 1 else ""
         raise SignatureError(
@@ -44,7 +47,9 @@ def _is_ignored(path: str, ignored: set[str]) -> bool:
     return "." in ignored or any("/".join(parts[:count]) in ignored for count in range(1, len(parts) + 1))
 
 
-def _differences(signed: Mapping[str, str], found: Mapping[str, str], extra: Sequence[str]) -> Iterator[str]:
+def _differences(
+    signed: Mapping[str, str], found: Mapping[str, str], extra: Sequence[str], refused: Mapping[str, str]
+) -> Iterator[str]:
     names = {sha256: path for path, sha256 in sorted(signed.items(), reverse=True)}
     for path in sorted(signed.keys() & found.keys()):
         if signed[path] != found[path]:
@@ -58,7 +63,11 @@ def _differences(signed: Mapping[str, str], found: Mapping[str, str], extra: Seq
         else:
             renamed.add(target)
             yield f"{printable(path, 120)} is renamed to {printable(target, 120)}"
-    yield from (f"{printable(path)} is extra" for path in extra if path not in renamed)
+    yield from (f"{printable(path)} is extra{_excuse(path, refused)}" for path in extra if path not in renamed)
+
+
+def _excuse(path: str, refused: Mapping[str, str]) -> str:
+    return f", and no signature that lets it be so: {refused[path]}" if path in refused else ""
 
 
 def _changed(path: str, signed: str, found: str, names: Mapping[str, str]) -> str:

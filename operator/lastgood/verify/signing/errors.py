@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
+from lastgood.api.facts.signature import SignatureProblem
 from lastgood.api.names import Reason
-from lastgood.api.signature import SignatureProblem
 
 _MAX_MESSAGE: Final = 512
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from lastgood.api.signature import Claims
+from lastgood.api.facts.signature import Claims
 from lastgood.verify.signing.certificates import Certificate
 from lastgood.verify.signing.envelope import MAX_BUNDLE, MAX_CERTIFICATES, Envelope, write_bundle
 from lastgood.verify.signing.errors import Problem, SignatureError

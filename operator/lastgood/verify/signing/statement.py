@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from lastgood.api.facts.signature import Claims
 from lastgood.api.fields import Fields, compact, format_time
-from lastgood.api.signature import Claims
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.signing.errors import Problem, SignatureError
 from lastgood.verify.signing.strict import malformed, naming_fields, objects, parse_json, require_text
 from lastgood.verify.values import FileEntry
@@ -29,6 +29,7 @@ _VALUES_OF_A_FILE: Final = 8
 _MAX_PATH: Final = 4096
 _MAX_IGNORED: Final = 1000
 _MAX_LABEL: Final = 128
+_MAX_IMAGE: Final = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +124,7 @@ def _claims(predicate: Fields) -> Claims:
         trained_at=block.time("trainedAt"),
         data_cutoff=block.time("dataCutoff"),
         signed_at=block.time("signedAt"),
+        image=block.text("image", limit=_MAX_IMAGE),
     )
 
 
@@ -156,5 +158,6 @@ def _claims_body(claims: Claims) -> dict[str, Any]:
             "trainedAt": format_time(claims.trained_at),
             "dataCutoff": format_time(claims.data_cutoff),
             "signedAt": format_time(claims.signed_at),
+            "image": claims.image or None,
         }
     )

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from lastgood.api.fields import Fields
 from lastgood.errors import InvalidSpecError
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.signing.errors import Problem, SignatureError
 
 _STRUCTURE: Final = (b",", b"[", b"{")  # each begins a value, so that together they bound the memory of a parse

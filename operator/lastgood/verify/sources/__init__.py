@@ -6,15 +6,15 @@ Synchronous, for any thread; memory is bounded whatever the size. `verify_source
 
 from lastgood.verify.sources.building import Access, RemoteSource, source_from_uri, source_of
 from lastgood.verify.sources.credentials import Credentials, credentials_of
+from lastgood.verify.sources.disk.fetching import DirectorySink, fetch
+from lastgood.verify.sources.disk.local import LocalSource
+from lastgood.verify.sources.disk.room import Room, Share
 from lastgood.verify.sources.engine import verify_source
 from lastgood.verify.sources.errors import CredentialsError, UnsupportedError
-from lastgood.verify.sources.fetching import DirectorySink, fetch
 from lastgood.verify.sources.http import HttpSource
-from lastgood.verify.sources.local import LocalSource
 from lastgood.verify.sources.mirrors import Choice, PassedOver, first_good, first_of
-from lastgood.verify.sources.oci import OciSource
-from lastgood.verify.sources.room import Room, Share
-from lastgood.verify.sources.s3 import S3Source
+from lastgood.verify.sources.oci.oci import OciSource
+from lastgood.verify.sources.s3.s3 import S3Source
 from lastgood.verify.sources.values import Allow, Check, Chunk, Entry, Sink, Source
 from lastgood.verify.sources.wire import Patience
 

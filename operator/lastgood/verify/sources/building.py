@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from lastgood.verify.errors import RefusedEntryError
 from lastgood.verify.sources.credentials import Credentials
+from lastgood.verify.sources.disk.paths import take_path
 from lastgood.verify.sources.http import HttpSource
-from lastgood.verify.sources.oci import OciSource, parse_reference
-from lastgood.verify.sources.oci_client import Registry
-from lastgood.verify.sources.paths import take_path
-from lastgood.verify.sources.s3 import S3Source
+from lastgood.verify.sources.oci.client import Registry
+from lastgood.verify.sources.oci.oci import OciSource, parse_reference
+from lastgood.verify.sources.s3.s3 import S3Source
 from lastgood.verify.sources.urls import Origin, Url, parse_origin, parse_url
 from lastgood.verify.sources.values import Allow
 from lastgood.verify.sources.wire import Patience, Web

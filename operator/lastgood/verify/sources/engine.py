@@ -9,8 +9,8 @@ from typing import Final
 
 from lastgood.verify.errors import NothingToCheckError, RefusedEntryError, UnreadableError, UnsteadyError
 from lastgood.verify.manifest import MANIFEST_START, differences, manifest_digest, refuse_manifest
-from lastgood.verify.meter import Cancelled, Meter, Pace, Progress
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.meter import Cancelled, Meter, Pace, Progress
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.sources.values import Chunk, Entry, Sink, Source
 from lastgood.verify.values import FileEntry, Limits, Result, Verdict, require_digest
 

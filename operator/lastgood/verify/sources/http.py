@@ -6,7 +6,7 @@ from functools import partial
 
 from lastgood.verify.errors import UnreadableError
 from lastgood.verify.sources.credentials import Credentials
-from lastgood.verify.sources.paths import take_all
+from lastgood.verify.sources.disk.paths import take_all
 from lastgood.verify.sources.urls import Url
 from lastgood.verify.sources.values import Check, Chunk, Entry, exactly, go_on
 from lastgood.verify.sources.wire import Answer, Web

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from lastgood.verify.meter import Cancelled, Progress
+from lastgood.api.text import listed
+from lastgood.verify.reading.meter import Cancelled, Progress
 from lastgood.verify.sources.engine import verify_source
 from lastgood.verify.sources.values import Sink, Source
 from lastgood.verify.values import MAX_FINDINGS, FileEntry, Limits, Result, Verdict
@@ -110,6 +111,6 @@ def _none_good(passed_over: Sequence[PassedOver]) -> Result:
         size_bytes=0,
         file_count=0,
         seconds=sum(result.seconds for result in results),
-        findings=tuple(findings[:MAX_FINDINGS]),
+        findings=listed(findings, MAX_FINDINGS),
         message=f"none of {len(results)} copies is good: {'; '.join(sentences)}"[:1024],
     )

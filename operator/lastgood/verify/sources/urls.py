@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.printable import printable
 
 _PORTS: Final = {"https": 443, "http": 80}
 _PRINTS = re.compile(r"[!-\[\]-~]+")  # ASCII without spaces, control characters and the backslash

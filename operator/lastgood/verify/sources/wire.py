@@ -20,7 +20,7 @@ from typing import Final
 import httpcore
 
 from lastgood.verify.errors import UnreadableError
-from lastgood.verify.printable import printable
+from lastgood.verify.reading.printable import printable
 from lastgood.verify.sources.errors import UnsupportedError
 from lastgood.verify.sources.urls import Url
 from lastgood.verify.sources.values import Allow, Check, go_on

@@ -11,7 +11,7 @@ from typing import Final
 from lastgood.verify.check import verify
 from lastgood.verify.errors import RefusedEntryError, UnreadableError
 from lastgood.verify.manifest import manifest_digest
-from lastgood.verify.meter import Cancelled, Meter, Progress
+from lastgood.verify.reading.meter import Cancelled, Meter, Progress
 from lastgood.verify.sources.values import Source
 from lastgood.verify.store.errors import BadCopyError, MismatchError, StoreError, writing
 from lastgood.verify.store.layout import (

@@ -16,9 +16,9 @@ from typing import Any, Final
 from lastgood.verify.check import require_relative
 from lastgood.verify.errors import UnreadableError
 from lastgood.verify.manifest import manifest_digest
-from lastgood.verify.meter import Cancelled, Meter, Progress
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import open_below, open_path, opened
+from lastgood.verify.reading.meter import Cancelled, Meter, Progress
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import open_below, open_path, opened
 from lastgood.verify.sources.values import Entry, exactly
 from lastgood.verify.store.errors import StoreError, writing
 from lastgood.verify.store.layout import (

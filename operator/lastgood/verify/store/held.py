@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from lastgood.verify.errors import VerifyError
-from lastgood.verify.meter import Meter
-from lastgood.verify.reading import opened
+from lastgood.verify.reading.meter import Meter
+from lastgood.verify.reading.reading import opened
+from lastgood.verify.reading.tree import walk
 from lastgood.verify.store.errors import StoreError, writing
 from lastgood.verify.store.layout import (
     CONTENT,
@@ -27,7 +28,6 @@ from lastgood.verify.store.layout import (
 )
 from lastgood.verify.store.partial import work
 from lastgood.verify.store.retention import Deletion, Held, Plan
-from lastgood.verify.tree import walk
 from lastgood.verify.values import Limits
 
 _SHARD = re.compile(r"[0-9a-f]{2}")

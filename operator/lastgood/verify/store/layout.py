@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import opened
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import opened
 from lastgood.verify.store.errors import StoreError, writing
 from lastgood.verify.values import require_digest
 

@@ -9,12 +9,12 @@ from typing import Self
 
 from lastgood.verify.check import require_relative
 from lastgood.verify.errors import NothingToCheckError, RefusedEntryError, UnreadableError
-from lastgood.verify.meter import Meter
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import BUFFER, Stamp, identity, open_below, open_path, opened, reading
-from lastgood.verify.sources.paths import Listing, take_path
+from lastgood.verify.reading.meter import Meter
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import BUFFER, Stamp, identity, open_below, open_path, opened, reading
+from lastgood.verify.reading.tree import Tree, require_size, require_unchanged, walk
+from lastgood.verify.sources.disk.paths import Listing, take_path
 from lastgood.verify.sources.values import Check, Chunk, Entry, Source, go_on, listed
-from lastgood.verify.tree import Tree, require_size, require_unchanged, walk
 from lastgood.verify.values import Limits
 
 

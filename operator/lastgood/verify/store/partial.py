@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lastgood.verify.reading import opened
+from lastgood.verify.reading.reading import opened
 from lastgood.verify.store.errors import StoreError, writing
 from lastgood.verify.store.layout import PARTIAL, WORK_MODE, descend, directory, enter, status_in
 

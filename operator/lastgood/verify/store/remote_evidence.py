@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from lastgood.verify.meter import Cancelled, Meter, Progress
-from lastgood.verify.reading import opened
+from lastgood.verify.reading.meter import Cancelled, Meter, Progress
+from lastgood.verify.reading.reading import opened
 from lastgood.verify.sources.values import Source
 from lastgood.verify.store.errors import writing
 from lastgood.verify.store.evidence import SPARE, Case, Copied, Evidence, finish, kept_before

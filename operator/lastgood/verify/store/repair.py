@@ -9,7 +9,7 @@ from typing import Final
 
 from lastgood.verify.check import require_relative, verify
 from lastgood.verify.errors import RefusedEntryError, StoppedError, UnreadableError, VerifyError
-from lastgood.verify.meter import Cancelled, Meter, Progress
+from lastgood.verify.reading.meter import Cancelled, Meter, Progress
 from lastgood.verify.sources.values import Source
 from lastgood.verify.store.capture import Captured, Order, captured, copy, make_read_only, read_back
 from lastgood.verify.store.errors import MismatchError, StoreError, writing

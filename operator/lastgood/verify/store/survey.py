@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, Final
 
 from lastgood.verify.errors import LimitError, UnreadableError
-from lastgood.verify.meter import Meter
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import Stamp, opened, reading
+from lastgood.verify.reading.meter import Meter
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import Stamp, opened, reading
+from lastgood.verify.reading.tree import require_count, require_names, require_size, weight
 from lastgood.verify.store.layout import descend
-from lastgood.verify.tree import require_count, require_names, require_size, weight
 from lastgood.verify.values import Limits
 
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY

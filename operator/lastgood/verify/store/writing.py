@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from lastgood.verify.meter import Meter
-from lastgood.verify.printable import printable
-from lastgood.verify.reading import opened, reading
+from lastgood.verify.reading.meter import Meter
+from lastgood.verify.reading.printable import printable
+from lastgood.verify.reading.reading import opened, reading
 from lastgood.verify.sources.values import Chunk, Entry, Source, exactly
 from lastgood.verify.store.errors import StoreFullError, writing
 from lastgood.verify.store.layout import DIRECTORY_MODE, FILE_MODE, WORK_MODE, descend, enter

@@ -120,8 +120,9 @@ def torch_pickle(storage: str = "FloatStorage") -> bytes:
 
 def torch_legacy() -> bytes:
     """Return what torch.save wrote before 1.6: five pickles, then raw numbers."""
-    parts: tuple[object, ...] = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, OrderedDict(), ["0"])
-    return b"".join(pickle.dumps(part, 2) for part in parts) + struct.pack("<q4f", 4, 0.1, 0.2, 0.3, 0.4)
+    before = (pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    numbers = struct.pack("<q4f", 4, 0.1, 0.2, 0.3, 0.4)
+    return b"".join(before) + torch_pickle() + pickle.dumps(["0"], 2) + numbers
 
 
 def harmful(canary: Path) -> dict[str, tuple[str, bytes]]:
@@ -246,12 +247,14 @@ def harmless() -> dict[str, tuple[str, bytes]]:
             "model.pt",
             zipped({"m/data.pkl": torch_pickle(), "m/data/0": struct.pack("<4f", 1, 2, 3, 4), "m/version": b"3\n"}),
         ),
-        "torch under .bin": ("pytorch_model.bin", zipped({"m/data.pkl": torch_pickle("BFloat16Storage")})),
+        "torch under .bin": (
+            "pytorch_model.bin",
+            zipped({"m/data.pkl": torch_pickle("BFloat16Storage"), "m/data/0": b"V<\n\x96cos\n"}),
+        ),
         "torch before 1.6": ("model.pth", torch_legacy()),
         "npy": ("a.npy", saved(np.arange(10.0))),
         "npy of objects": ("a.npy", saved(objects("a", 1))),
         "npz": ("a.npz", zipped({"a.npy": saved(np.arange(10.0)), "b.npy": saved(np.zeros(3))}, zipfile.ZIP_DEFLATED)),
-        "raw numbers": ("weights.bin", np.random.default_rng(1).normal(size=5000).astype("f4").tobytes()),
         "words that look like opcodes": ("labels.txt", b"cat\ndog\nbird\nice\ncream\n.\n"),
         "prose": ("README.md", b"Please read me. I am harmless.\n"),
         "json": ("config.json", b'{"model_type": "bert", "hidden_size": 8}'),

@@ -66,7 +66,7 @@ def test_result_of_another_form_is_refused(text: bytes, sentence: str) -> None:
 @pytest.fixture
 def bad(checkpoint: Path) -> Path:
     (checkpoint / "a.pkl").write_bytes(samples.named("os", "system", "x"))
-    (checkpoint / "modeling.py").write_text("x")
+    (checkpoint / "tokenizer_config.json").write_text('{"chat_template": "x\u202e"}')
     return checkpoint
 
 
@@ -80,13 +80,18 @@ def test_exit_code_says_how_grave_it_is(bad: Path, capsys: pytest.CaptureFixture
 
 def test_command_takes_its_policy(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", str(bad), "--allow-import", "os.system"]) == 0
-    assert main(["scan", str(bad), "--allow-import", "os.*", "--allow-format", "safetensors"]) == 1
+    assert main(["scan", str(bad), "--allow-import", "os.system", "--allow-format", "safetensors"]) == 1
     assert "format-not-allowed" in capsys.readouterr().out
 
 
 def test_wrong_usage_and_what_cannot_be_read_have_codes_of_their_own(bad: Path) -> None:
     assert main(["scan", str(bad / "gone")]) == 3
-    for wrong in (["--allow-format", "word"], ["--allow-import", "os"], ["--fail-on", "always"]):
+    for wrong in (
+        ["--allow-format", "word"],
+        ["--allow-import", "os"],
+        ["--allow-import", "os.*"],
+        ["--fail-on", "always"],
+    ):
         with pytest.raises(SystemExit) as ended:
             main(["scan", str(bad), *wrong])
         assert ended.value.code == 2

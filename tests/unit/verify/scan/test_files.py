@@ -91,9 +91,15 @@ def test_lambda_of_a_keras_archive_is_found(scanned: Scanned) -> None:
     assert "keras-lambda" in rules(scanned({"model.keras": samples.zipped({"config.json": inner.encode()})}))
 
 
+def hdf5(content: bytes) -> bytes:
+    """Return a superblock of version 0 before some content."""
+    widths = bytes([0, 0, 0, 0, 0, 8, 8, 0])
+    return b"\x89HDF\r\n\x1a\n" + widths + bytes(8) + struct.pack("<4Q", 0, 2**64 - 1, 56 + len(content), 0) + content
+
+
 @pytest.mark.parametrize("before", [0, 2**20 - 30])
 def test_lambda_in_hdf5_is_found_wherever_it_is(scanned: Scanned, before: int) -> None:
-    data = b"\x89HDF\r\n\x1a\n" + b"\0" * before + b'{"layers": [{"class_name": "Lambda"}]}'
+    data = hdf5(b"\0" * before + b'{"layers": [{"class_name": "Lambda"}]}')
     assert rules(scanned({"model.h5": data})) == {"keras-lambda"}
 
 
@@ -102,7 +108,7 @@ def test_yaml_that_makes_objects_is_found(scanned: Scanned) -> None:
 
 
 def test_operations_of_tensorflow_that_touch_files_are_found(scanned: Scanned) -> None:
-    assert rules(scanned({"saved_model.pb": b"\x08\x01\x12\x10\x0a\x08WriteFile\x12\x04x"})) == {"tensorflow-op"}
+    assert rules(scanned({"saved_model.pb": b"\x08\x01\x12\x0b\x0a\x09WriteFile"})) == {"tensorflow-op"}
 
 
 def gguf(key: str, text: str, *, tensors: int = 0, more: bytes = b"") -> bytes:
@@ -114,6 +120,37 @@ def gguf(key: str, text: str, *, tensors: int = 0, more: bytes = b"") -> bytes:
 def test_template_in_gguf_is_looked_at(scanned: Scanned) -> None:
     data = gguf("tokenizer.chat_template", "{{ cycler.__init__.__globals__.os.popen('id').read() }}")
     assert rules(scanned({"model.gguf": data})) == {"template-injection"}
+
+
+def gguf_array(key: str, inner: int, *texts: bytes) -> bytes:
+    """Return a GGUF with one pair, an array."""
+    rows = b"".join(struct.pack("<Q", len(text)) + text for text in texts)
+    value = struct.pack("<LLQ", 9, inner, len(texts)) + rows
+    data = b"GGUF" + struct.pack("<LQQ", 3, 0, 1) + struct.pack("<Q", len(key)) + key.encode() + value
+    return data + b"\0" * (-len(data) % 32)
+
+
+@pytest.mark.parametrize("key", ["tokenizer.chat_template", "tokenizer.chat_template.tool_use"])
+def test_template_in_an_array_of_gguf_is_looked_at(scanned: Scanned, key: str) -> None:
+    data = gguf_array(key, 8, b"x", b"{{ cycler.__init__.__globals__.os.popen('id').read() }}")
+    assert rules(scanned({"model.gguf": data})) == {"template-injection"}
+
+
+def test_template_of_gguf_that_is_no_text_is_refused(scanned: Scanned) -> None:
+    number = (
+        b"GGUF" + struct.pack("<LQQ", 3, 0, 1) + struct.pack("<Q", 13) + b"chat_template" + struct.pack("<LL", 4, 1)
+    )
+    for data in (gguf_array("tokenizer.chat_template", 0), gguf_array("a.chat_template", 9), number + bytes(3)):
+        assert rules(scanned({"model.gguf": data})) == {"gguf-header"}
+
+
+def test_names_of_templates_in_gguf_are_left_alone(scanned: Scanned) -> None:
+    assert rules(scanned({"model.gguf": gguf_array("tokenizer.chat_templates", 8, b"tool_use", b"rag")})) == set()
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.jinja2", "t.j2", "T.J2"])
+def test_template_in_a_file_of_its_own_is_looked_at(scanned: Scanned, name: str) -> None:
+    assert rules(scanned({name: b"{{ ''.__class__ }}"})) == {"template-injection"}
 
 
 def test_gguf_of_a_healthy_model_is_left_alone(scanned: Scanned) -> None:
@@ -144,7 +181,7 @@ def field(number: int, data: bytes) -> bytes:
 def onnx(location: str) -> bytes:
     entry = field(1, b"location") + field(2, location.encode())
     tensor = bytes([13 << 3 | 2, len(entry)]) + entry
-    return b"\x08\x08" + field(7, field(5, tensor))
+    return b"\x08\x08" + field(2, b"test") + field(7, field(5, tensor))
 
 
 def test_weights_outside_the_directory_are_found(scanned: Scanned) -> None:
@@ -192,6 +229,8 @@ def test_file_that_changes_meanwhile_is_unreadable(checkpoint: Path) -> None:
 
 
 def test_many_findings_are_bounded_and_the_gravest_are_kept(scanned: Scanned) -> None:
-    files = {f"{index}.py": b"x" for index in range(60)} | {"a.pkl": samples.named("os", "system", "x")}
+    files = {f"{index}.json": b'{"auto_map": {"a": "b"}}' for index in range(60)} | {
+        "a.pkl": samples.named("os", "system", "x")
+    }
     result = scanned(files, limits=ScanLimits(findings=5))
     assert (len(result.findings), result.findings[0].rule, result.left_out) == (5, "pickle-import", 56)

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save
 
 from lastgood.api.names import Severity
-from lastgood.verify.scan import Drift, Pattern, Policy, ScanResult, ScanVerdict, numbers, scan
+from lastgood.verify.scan import Drift, Pattern, Policy, ScanResult, ScanVerdict, scan
+from lastgood.verify.scan.weights import numbers
 
 Scanned = Callable[..., ScanResult]
 Tensors = dict[str, Any]

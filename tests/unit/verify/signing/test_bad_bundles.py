@@ -281,6 +281,8 @@ def test_signed_text_that_is_no_statement(payload: bytes, words: str) -> None:
         pytest.param({"model": "digits", "version": "2" * 129}, "claims/v1.version", id="a long version"),
         pytest.param({"model": "digits", "version": "2", "trainedAt": "soon"}, "trainedAt", id="no time"),
         pytest.param({"model": "digits", "version": "2", "dataCutoff": "2026-01-01T00:00:00"}, "dataCutoff", id="zone"),
+        pytest.param({"model": "digits", "version": "2", "image": "x" * 513}, "image", id="image without end"),
+        pytest.param({"model": "digits", "version": "2", "image": ["x"]}, "image", id="more than one image"),
     ],
 )
 def test_claims_that_cannot_be_read_are_not_passed_over(claims: object, words: str) -> None:

@@ -23,7 +23,7 @@ from lastgood.verify.signing import (
     require_usable,
     sign,
 )
-from lastgood.verify.signing.certificates import require_signer
+from lastgood.verify.signing.certificates import require_signers
 from tests.unit.verify.signing.makers import DAY, IDENTITY, NOW, AnyKey, Holder, Wish, authority, key_usage, make
 
 ROOT = authority()
@@ -67,7 +67,7 @@ def test_signer_below_the_root_is_a_fact() -> None:
     assert fact == SignatureFact(
         method=Method.CERTIFICATE,
         key_id=good.trusted.key_id,
-        root_id=ROOT.trusted.key_id,
+        root_id=ROOT.trusted.certificate_id,
         identity=IDENTITY,
         not_before=NOW - DAY,
         not_after=NOW + DAY,
@@ -75,16 +75,16 @@ def test_signer_below_the_root_is_a_fact() -> None:
 
 
 def test_signer_below_an_intermediate_is_a_fact() -> None:
-    assert examined(signer(MIDDLE), MIDDLE).root_id == ROOT.trusted.key_id
-    assert examined(signer(MIDDLE), ROOT, MIDDLE).root_id == ROOT.trusted.key_id
+    assert examined(signer(MIDDLE), MIDDLE).root_id == ROOT.trusted.certificate_id
+    assert examined(signer(MIDDLE), ROOT, MIDDLE).root_id == ROOT.trusted.certificate_id
 
 
 def test_intermediate_that_the_caller_names_is_a_root() -> None:
-    assert examined(signer(MIDDLE), roots=(MIDDLE,)).root_id == MIDDLE.trusted.key_id
+    assert examined(signer(MIDDLE), roots=(MIDDLE,)).root_id == MIDDLE.trusted.certificate_id
 
 
 def test_right_root_is_found_among_several_of_the_same_name() -> None:
-    assert examined(signer(), roots=(authority(), ROOT, authority("other"))).root_id == ROOT.trusted.key_id
+    assert examined(signer(), roots=(authority(), ROOT, authority("other"))).root_id == ROOT.trusted.certificate_id
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: str(curve.name))
@@ -94,7 +94,7 @@ def test_each_curve_is_for_signers(curve: ec.EllipticCurve) -> None:
 
 def test_root_may_have_an_rsa_key() -> None:
     root = authority(key=rsa.generate_private_key(65537, 2048))
-    assert examined(signer(root), roots=(root,)).root_id == root.trusted.key_id
+    assert examined(signer(root), roots=(root,)).root_id == root.trusted.certificate_id
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_signer_that_signs_itself_is_trusted_only_by_its_own_certificate() -> No
     selfish = make(Wish())
     assert_refused(refused(selfish), Problem.CERTIFICATE_CHAIN, "leads to none")
     assert_refused(refused(selfish, selfish, ROOT), Problem.CERTIFICATE_USAGE, "is no authority's (CA)")
-    assert examined(selfish, roots=(selfish,)).root_id == selfish.trusted.key_id
+    assert examined(selfish, roots=(selfish,)).root_id == selfish.trusted.certificate_id
     again = make(Wish(key=selfish.key))  # the same name and key, and not the certificate that is trusted
     assert_refused(refused(again, roots=(selfish,)), Problem.CERTIFICATE_USAGE, "is no authority's (CA)")
 
@@ -304,7 +304,7 @@ def test_one_changed_byte_of_a_certificate_is_an_error_and_never_a_crash(data: s
     changed = data.draw(st.sampled_from(chain))
     changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(SignatureError):
-        require_signer([bytes(der) for der in chain], [ROOT.trusted], NOW)
+        require_signers([bytes(der) for der in chain], [ROOT.trusted], NOW)
 
 
 def test_text_that_holds_no_certificate_is_refused() -> None:

@@ -31,7 +31,8 @@ with warnings.catch_warnings():
 
 THEIRS: Any = model_signing  # its functions are not typed
 
-CLAIMS = Claims(model="digits", version="2", trained_at=NOW, data_cutoff=NOW, signed_at=NOW)
+IMAGE = f"registry.example/serving@sha256:{'e' * 64}"
+CLAIMS = Claims(model="digits", version="2", trained_at=NOW, data_cutoff=NOW, signed_at=NOW, image=IMAGE)
 Attack = Callable[[Path], object]
 ATTACKS = {
     "flipped byte": (flip, "shards/1.bin"),
@@ -226,5 +227,4 @@ def test_signature_inside_the_checkpoint_in_both_directions(place: Place) -> Non
 
 def we_verify_inside(place: Place, inside: Path) -> SignatureFact:
     files = manifest(place.checkpoint)
-    own = {file.path: file.sha256 for file in files if file.path == inside.name}
-    return examine(inside.read_bytes(), files, keys=[place.signer.public], roots=[], at=NOW, own=own)
+    return examine(inside.read_bytes(), files, keys=[place.signer.public], roots=[], at=NOW, path=inside.name)

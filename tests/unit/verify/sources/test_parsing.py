@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lastgood.api.fields import Fields
-from lastgood.api.sources import read_source
+from lastgood.api.specs.sources import read_source
 from lastgood.verify import Limits, RefusedEntryError, UnreadableError
 from lastgood.verify.sources import (
     Access,
@@ -21,10 +21,10 @@ from lastgood.verify.sources import (
     source_from_uri,
     source_of,
 )
-from lastgood.verify.sources.oci_manifest import Form, parse_manifest
-from lastgood.verify.sources.paths import take_all, take_path
-from lastgood.verify.sources.s3_listing import parse_page
-from lastgood.verify.sources.sigv4 import signed_headers
+from lastgood.verify.sources.disk.paths import take_all, take_path
+from lastgood.verify.sources.oci.manifest import Form, parse_manifest
+from lastgood.verify.sources.s3.listing import parse_page
+from lastgood.verify.sources.s3.sigv4 import signed_headers
 from lastgood.verify.sources.urls import parse_origin, parse_url
 from lastgood.verify.sources.values import Entry
 

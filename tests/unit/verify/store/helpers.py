@@ -14,6 +14,7 @@ import pytest
 
 from lastgood.verify import Limits
 from lastgood.verify.sources.values import Check, Chunk, Entry, go_on
+from tests.skips import NEEDS_ROOT
 
 NOBODY = 65534
 CHANGES = (
@@ -27,13 +28,13 @@ CHANGES = (
     "open",
     "fcntl.flock",
 )
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, or becomes another user")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
 
 
 @contextlib.contextmanager
 def full_disk(path: Path, size: str = "1m,nr_inodes=400") -> Iterator[Path]:
     if os.geteuid() != 0:
-        pytest.skip("mounts a file system")
+        pytest.skip(NEEDS_ROOT)
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], check=True)
     try:

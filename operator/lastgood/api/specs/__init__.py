@@ -1,0 +1,1 @@
+"""What people declare: the kinds, and what they consist of."""

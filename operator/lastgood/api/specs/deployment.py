@@ -1,0 +1,281 @@
+"""`ModelDeployment`: which snapshot a workload serves, what unhealthy means, and what to do then."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from lastgood.api.facts.deployment_status import DeploymentStatus
+from lastgood.api.fields import Fields
+from lastgood.api.meta import Meta
+from lastgood.api.names import Severity, SnapshotName
+from lastgood.api.specs.bindable import (
+    IMAGE,
+    annotation_mistake,
+    container_mistake,
+    template_mistake,
+    variable_mistake,
+)
+from lastgood.api.specs.unbindable import annotation_refusal, variable_refusal
+from lastgood.errors import InvalidSpecError
+
+WORKLOAD_FAULTS = ("Unavailable", "ProgressDeadlineExceeded", "CrashLoop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvBinding:
+    """An environment variable of a container or init container."""
+
+    container: str
+    name: str
+    value: str
+
+    @property
+    def word(self) -> str:
+        """The line with which the workload's owner allows it."""
+        return f"env:{self.container}/{self.name}={self.value}"
+
+    @property
+    def mistakes(self) -> tuple[tuple[str, str], ...]:
+        """What is wrong with its fields, by their names; a field without a mistake has an empty text."""
+        refusal = variable_refusal(self.name)
+        return (
+            ("env.container", container_mistake(self.container)),
+            ("env.name", variable_mistake(self.name)),
+            ("env.name", f"{self.name} cannot be bound: {refusal}" if refusal else ""),
+            ("value", template_mistake(self.value)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBinding:
+    """The image of a container or init container."""
+
+    container: str
+    value: str
+
+    @property
+    def word(self) -> str:
+        """The line with which the workload's owner allows it."""
+        return f"image:{self.container}"
+
+    @property
+    def mistakes(self) -> tuple[tuple[str, str], ...]:
+        """What is wrong with its fields, by their names; a field without a mistake has an empty text."""
+        wrong = "" if self.value == IMAGE else f"must be {IMAGE} and nothing else: the snapshot says which image"
+        return ("image.container", container_mistake(self.container)), ("value", wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationBinding:
+    """An annotation on the pod template."""
+
+    name: str
+    value: str
+
+    @property
+    def word(self) -> str:
+        """The line with which the workload's owner allows it."""
+        return f"annotation:{self.name}={self.value}"
+
+    @property
+    def mistakes(self) -> tuple[tuple[str, str], ...]:
+        """What is wrong with its fields, by their names; a field without a mistake has an empty text."""
+        refusal = annotation_refusal(self.name)
+        return (
+            ("annotation.name", annotation_mistake(self.name)),
+            ("annotation.name", f"{self.name} cannot be bound: {refusal}" if refusal else ""),
+            ("value", template_mistake(self.value)),
+        )
+
+
+Binding = EnvBinding | ImageBinding | AnnotationBinding
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSource:
+    """A JSON document at a URL."""
+
+    url: str
+    timeout: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadSource:
+    """The workload itself: which of its faults count."""
+
+    on: tuple[str, ...] = WORKLOAD_FAULTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """A watch on what serves; `failure_condition` is CEL over `result`, empty for a workload trigger."""
+
+    name: str
+    severity: Severity
+    source: HttpSource | WorkloadSource
+    failure_condition: str = ""
+    interval: timedelta = timedelta(seconds=10)
+    failure_threshold: int = 3
+    alert_on_no_data: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check that a rollback's target must pass; `success_condition` is CEL over `result`."""
+
+    name: str
+    source: HttpSource
+    success_condition: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackPolicy:
+    """What may happen by itself, and to what it may go back."""
+
+    automatic: tuple[str, ...] = (Severity.CRITICAL, Severity.HIGH)
+    require_soaked: bool = True
+    soak: timedelta = timedelta(minutes=10)
+    max_verification_age: timedelta = timedelta(hours=24)
+    cooldown: timedelta = timedelta(minutes=5)
+    max_per_hour: int = 3
+    progress_deadline: timedelta = timedelta(minutes=10)
+    history_limit: int = 20
+    capture_soaked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDeployment:
+    """A served model as declared, and the facts recorded about it."""
+
+    meta: Meta
+    model: str
+    snapshot: SnapshotName
+    target: str
+    bindings: tuple[Binding, ...]
+    triggers: tuple[Trigger, ...] = ()
+    rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
+    checks: tuple[Check, ...] = ()
+    next_on_failure: bool = True
+    suspend: bool = False
+    status: DeploymentStatus = field(default_factory=DeploymentStatus)
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> "ModelDeployment":
+        """Parse an object of the API server.
+
+        Raises:
+            InvalidSpecError: if a field of the spec is missing or out of its bounds.
+        """
+        spec = Fields(body).child("spec")
+        validation, meta = spec.child("validation"), Meta.from_body(body)
+        return cls(
+            meta=meta,
+            model=spec.text("model", limit=63, required=True),
+            snapshot=SnapshotName(spec.text("snapshot", limit=253, required=True)),
+            target=_target(spec.child("targetRef")),
+            bindings=_bindings(spec),
+            triggers=tuple(_trigger(item) for item in spec.items("triggers", limit=16)),
+            rollback=_policy(spec.child("rollback")),
+            checks=tuple(_check(item) for item in validation.items("checks", limit=16)),
+            next_on_failure=validation.text("onFailure", "NextKnownGood") == "NextKnownGood",
+            suspend=spec.flag("suspend"),
+            status=DeploymentStatus.from_body(body).of(meta.uid),
+        )
+
+
+def _target(reference: Fields) -> str:
+    if reference.text("kind", "Deployment") != "Deployment":
+        raise InvalidSpecError(f"{reference.at('kind')}: must be Deployment")
+    return reference.text("name", limit=253, required=True)
+
+
+def _bindings(spec: Fields) -> tuple[Binding, ...]:
+    bindings = tuple(_binding(item) for item in spec.items("bindings", limit=16))
+    if not bindings:
+        raise InvalidSpecError("spec.bindings: must name at least one field of the workload")
+    return bindings
+
+
+def _binding(item: Fields) -> Binding:
+    binding = _parsed_binding(item)
+    if found := first_mistake(binding):
+        raise InvalidSpecError(f"{item.at(found[0])}: {found[1]}")
+    return binding
+
+
+@lru_cache(maxsize=4096)  # each decision asks for each binding several times, and the tables are long
+def first_mistake(binding: Binding) -> tuple[str, str] | None:
+    """Return the first field of a binding that may not be so, and why."""
+    return next(((name, wrong) for name, wrong in binding.mistakes if wrong), None)
+
+
+def _parsed_binding(item: Fields) -> Binding:
+    value = item.text("value", limit=1024, required=True)
+    kinds = [kind for kind in ("env", "image", "annotation") if item.has(kind)]
+    if len(kinds) != 1:
+        raise InvalidSpecError(f"{item.path}: must have exactly one of env, image and annotation")
+    place = item.child(kinds[0])
+    if kinds[0] == "annotation":
+        return AnnotationBinding(name=place.text("name", limit=317, required=True), value=value)
+    container = place.text("container", limit=63, required=True)
+    if kinds[0] == "image":
+        return ImageBinding(container=container, value=value)
+    return EnvBinding(container=container, name=place.text("name", limit=256, required=True), value=value)
+
+
+def _http(item: Fields) -> HttpSource:
+    url = item.child("http").text("url", required=True)
+    if not url.startswith(("http://", "https://")):
+        raise InvalidSpecError(f"{item.at('http.url')}: must start with http:// or https://")
+    return HttpSource(url=url, timeout=item.duration("timeout", "5s"))
+
+
+def _trigger(item: Fields) -> Trigger:
+    if item.has("http") == item.has("workload"):
+        raise InvalidSpecError(f"{item.path}: must have exactly one of http and workload")
+    source: HttpSource | WorkloadSource = (
+        _http(item)
+        if item.has("http")
+        else WorkloadSource(on=item.child("workload").texts("on", WORKLOAD_FAULTS, limit=3))
+    )
+    return Trigger(
+        name=item.text("name", limit=63, required=True),
+        severity=_severity(item),
+        source=source,
+        failure_condition=item.text("failureCondition", limit=1024, required=item.has("http")),
+        interval=max(item.duration("interval", "10s"), timedelta(seconds=1)),
+        failure_threshold=item.integer("failureThreshold", 3, low=1, high=100),
+        alert_on_no_data=item.text("onNoData", "Ignore") == "Alert",
+    )
+
+
+def _severity(item: Fields) -> Severity:
+    try:
+        return Severity(item.text("severity", "high"))
+    except ValueError as error:
+        raise InvalidSpecError(f"{item.at('severity')}: must be critical, high, medium or low") from error
+
+
+def _check(item: Fields) -> Check:
+    return Check(
+        name=item.text("name", limit=63, required=True),
+        source=_http(item),
+        success_condition=item.text("successCondition", limit=1024, required=True),
+    )
+
+
+def _policy(policy: Fields) -> RollbackPolicy:
+    good = policy.child("knownGood")
+    return RollbackPolicy(
+        automatic=policy.texts("automatic", (Severity.CRITICAL, Severity.HIGH), limit=2),
+        require_soaked=good.text("require", "Soaked") != "Verified",
+        soak=good.duration("soak", "10m"),
+        max_verification_age=policy.duration("maxVerificationAge", "24h"),
+        cooldown=policy.duration("cooldown", "5m"),
+        max_per_hour=policy.integer("maxPerHour", 3, low=1, high=60),
+        progress_deadline=policy.duration("progressDeadline", "10m"),
+        history_limit=policy.integer("historyLimit", 20, low=1, high=200),
+        capture_soaked=policy.flag("captureSoaked"),
+    )

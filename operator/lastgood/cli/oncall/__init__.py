@@ -1,0 +1,1 @@
+"""`kubectl lastgood`, for people on call."""

@@ -1,0 +1,1 @@
+"""Keys and signatures on a command line."""

@@ -1,0 +1,1 @@
+"""What listens on ports: health, and metrics."""

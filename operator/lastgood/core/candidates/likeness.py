@@ -1,0 +1,28 @@
+"""Whether two snapshots would run the same: what served under one name is proof for the same under another."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from lastgood.api.specs.deployment import Binding
+from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.specs.sources import PvcSource, StoreSource
+from lastgood.core.workload import render, template
+
+_ANYWHERE: Final = PvcSource(claim="anywhere", path="anywhere")
+
+
+def runtime(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> str:
+    """Return a fingerprint of what a snapshot makes of the workload beside its digest; empty where it has no value.
+
+    A digest covers the bytes and not the image, nor any other value that whoever makes a snapshot chooses. Where the
+    bytes lie on a volume is no part of it: they are read there, and compared, before every switch. What pods fetch from
+    elsewhere by themselves may be other bytes than we read, so there the place is part of it.
+    """
+    place = _ANYWHERE if isinstance(snapshot.place, PvcSource | StoreSource) else snapshot.place
+    bound = render(bindings, snapshot, place)
+    if bound is None:
+        return ""
+    made = [snapshot.image, template(bound, snapshot, stamp=False)]
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:32]

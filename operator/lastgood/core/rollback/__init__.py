@@ -1,0 +1,1 @@
+"""A rollback, from its record to its outcome. Read course.py first."""

@@ -1,0 +1,1 @@
+"""What serves while no rollback runs: forward deployment, drift, the soak, and the triggers that watch it."""

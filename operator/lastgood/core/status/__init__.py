@@ -1,0 +1,1 @@
+"""What a ModelDeployment says of itself: conditions, alerts, and how often they are written."""

@@ -1,0 +1,1 @@
+"""What trust policies make of the facts about a snapshot."""

@@ -1,0 +1,1 @@
+"""The API server itself: one client, one connection, and its errors."""

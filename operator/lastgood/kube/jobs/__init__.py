@@ -1,0 +1,1 @@
+"""Jobs near the bytes, on claims, and what of their answers counts."""

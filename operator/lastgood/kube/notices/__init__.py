@@ -1,0 +1,1 @@
+"""What people are told, and where it goes: one value, and a list of sinks."""

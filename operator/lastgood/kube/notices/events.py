@@ -1,0 +1,173 @@
+"""The Events: what people see with `kubectl describe`, written beside the critical path and in turns."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lastgood.api.names import FIELD_MANAGER
+from lastgood.errors import LastgoodError
+from lastgood.kube.api import redact
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.problems import quiet
+from lastgood.kube.api.resources import EVENTS
+from lastgood.kube.calm import HOLD_SECONDS, Calm
+from lastgood.kube.notices.fair_queue import FairQueue
+from lastgood.kube.notices.notice import EventType, Notice, Subject
+
+logger = logging.getLogger(__name__)
+
+WAITING: Final = 2048
+BURST: Final = float(WAITING)  # the emergency of a hundred models is told at once: a rollback has some sixteen Events
+PER_SECOND: Final = 50.0  # an API server keeps each for an hour, and somebody may make as many as he likes
+SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
+REMEMBERED: Final = 4096
+REASON_LIMIT: Final = 128  # of the core/v1 Event
+NAME_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posting:
+    """One Event that waits to be written."""
+
+    subject: Subject
+    type_: EventType
+    reason: str
+    message: str
+    at: float  # of the clock, in seconds: since when it waits
+
+    @property
+    def namespace(self) -> str:
+        """Return where it is written; that of an object without one is empty, and the writing then fails."""
+        return self.subject.get("namespace", "")
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Return what makes two Events the same."""
+        return self.subject.get("uid", ""), self.reason, self.message
+
+
+class Events:
+    """A sink that writes Events when there is time."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        instance: str = FIELD_MANAGER,
+        calm: Calm | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._instance = instance
+        self._waiting: FairQueue[Posting] = FairQueue(WAITING)
+        self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._bucket = Bucket(burst=BURST, per_second=PER_SECOND, clock=clock)
+        self._clock = clock
+        self.calm = calm or Calm()
+
+    def tell(self, notice: Notice) -> None:
+        """Take the Events of a notice, to be written off the critical path."""
+        for subject in (notice.subject, *notice.beside) if notice.event else ():
+            self._take(
+                Posting(
+                    subject=dict(subject),
+                    type_=notice.event or "Normal",
+                    reason=str(notice.reason),
+                    message=redact.line(notice.message),
+                    at=self._clock(),
+                )
+            )
+
+    def _take(self, posting: Posting) -> None:
+        if self._said_lately(posting):
+            return
+        dropped = self._waiting.put(posting.namespace, posting)
+        if dropped is not None:
+            self._recent.pop(dropped.words, None)  # nobody has read it
+            told = (dropped.namespace, dropped.reason, dropped.message)
+            logger.warning("Event queue is full; dropped an Event of %s, %s: %s", *told)
+
+    async def run(self) -> None:
+        """Write the Events that wait, not faster than the API server should be asked to."""
+        while True:
+            posting = await self._waiting.take()
+            await asyncio.sleep(self._bucket.wait())
+            await self._give_way(posting)
+            await self._post(posting)
+            self._waiting.done()
+
+    async def _give_way(self, posting: Posting) -> None:
+        """Let what presses go first, unless too many Events wait, or this one has waited for long enough."""
+        left = HOLD_SECONDS - (self._clock() - posting.at)
+        if left > 0 and len(self._waiting) < WAITING // 2:
+            await self.calm.wait(seconds=left)
+
+    async def drain(self, *, seconds: float) -> None:
+        """Wait until all Events are written, but not longer than this; `run` must be running."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiting.join()
+        except TimeoutError:
+            logger.warning("%d Events were not written", len(self._waiting))
+
+    def _said_lately(self, posting: Posting) -> bool:
+        now = self._clock()
+        said = self._recent.get(posting.words)
+        if said is not None and now - said < SAME_SECONDS:
+            return True
+        self._recent[posting.words] = now
+        self._recent.move_to_end(posting.words)
+        if len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+        return False
+
+    async def _post(self, posting: Posting) -> None:
+        try:
+            await self._client.create(EVENTS, posting.subject["namespace"], self._body(posting))
+        except (LastgoodError, KeyError) as error:
+            told = (posting.reason, posting.message, error)
+            logger.log(quiet(error), "cannot write the Event %s (%s): %s", *told)
+
+    def _body(self, posting: Posting) -> dict[str, Any]:
+        subject, now = posting.subject, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        involved = {key: subject[key] for key in ("apiVersion", "kind", "namespace", "name", "uid") if key in subject}
+        return {
+            "metadata": {
+                "name": f"{subject['name'][:NAME_LIMIT].rstrip('-.')}.{uuid.uuid4().hex[:16]}",
+                "namespace": subject["namespace"],
+            },
+            "involvedObject": involved,
+            "type": posting.type_,
+            "reason": posting.reason[:REASON_LIMIT],
+            "message": posting.message,
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": self._instance[:REASON_LIMIT],
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+
+
+class Bucket:
+    """So many at once, then so many a second."""
+
+    def __init__(self, *, burst: float, per_second: float, clock: Callable[[], float]) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._clock = clock
+        self._left = burst
+        self._at = clock()
+
+    def wait(self) -> float:
+        """Take one, and return for how many seconds to wait before using it."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second) - 1.0
+        self._at = now
+        return max(0.0, -self._left / self._per_second)

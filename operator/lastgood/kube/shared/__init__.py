@@ -1,0 +1,1 @@
+"""What is not about one object: the quarantine, what is remembered, trust policies, who needs which digest."""

@@ -1,0 +1,198 @@
+"""What outlives ModelDeployments: one ConfigMap for each watched namespace, in the operator's own (ADR 22).
+
+Only the operator writes it. It is read when a ModelDeployment is first looked at, when one of its name was deleted
+since, and once a minute; a pass never waits for it, and is told that it is not known yet.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lastgood.api.facts.remembered import NOTHING, Remembered
+from lastgood.api.names import REMEMBERED_CONFIG_MAP
+from lastgood.errors import InvalidSpecError
+from lastgood.kube.api.client import Client
+from lastgood.kube.api.problems import AlreadyExistsError, ApiError, ForbiddenError, NotFoundError
+from lastgood.kube.api.resources import CONFIGMAPS
+from lastgood.kube.cache import version_of
+
+logger = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+MOST_BYTES: Final = 900_000  # of the 1 MiB that an object may have
+READ_EVERY: Final = 60.0
+READ_AGAIN: Final = 5.0  # after an error
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(kw_only=True)
+class Kept:
+    """What is known of one namespace: the texts, and what they mean; `problem` says why nothing is."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Remembered] = field(default_factory=dict)
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    version: int | None = None
+    read: bool = False
+    problem: str = ""
+
+
+class RememberedFacts:
+    """Reads and writes them; `alive` names the ModelDeployments of a namespace, `on_change` hears of a namespace."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        namespace: str,
+        alive: Callable[[str], Collection[str]],
+        on_change: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._alive = alive
+        self._on_change = on_change
+        self._kept: dict[str, Kept] = {}
+        self._uids: dict[tuple[str, str], str] = {}
+        self._doubtful: set[tuple[str, str]] = set()
+        self._asked = asyncio.Event()
+
+    def of(self, namespace: str, name: str, uid: str = "") -> tuple[Remembered | None, str]:
+        """Return what is kept of a ModelDeployment, or None with why it is not known, where there is an error.
+
+        An object with another uid may have been made after an administrator had the earlier one forgotten.
+        """
+        kept, key = self._kept.setdefault(namespace, Kept()), (namespace, name)
+        if uid and self._uids.get(key) != uid:
+            self._uids[key] = uid
+            self._doubtful.add(key)
+        if not kept.read or key in self._doubtful:
+            self._asked.set()
+            return None, kept.problem
+        if name in kept.wrong:
+            return None, f"ConfigMap {self._namespace}/{name_for(namespace)}: {name}: {kept.wrong[name]}"
+        return kept.facts.get(name, NOTHING), ""
+
+    def doubt(self, namespace: str, name: str) -> None:
+        """Read again before what is kept of a name is used: its object is gone."""
+        if namespace in self._kept:
+            self._doubtful.add((namespace, name))
+
+    def forget(self) -> None:
+        """Read everything again: another replica may have written meanwhile."""
+        self._kept.clear()
+        self._doubtful.clear()
+
+    async def keep(self, namespace: str, name: str, facts: Remembered) -> None:
+        """Write what is to be kept of a ModelDeployment; nothing is kept of one with nothing.
+
+        Raises:
+            ForbiddenError: there is no room, and nothing that could go.
+        """
+        known = self._kept.setdefault(namespace, Kept())
+        text = None if facts == NOTHING else facts.as_text()
+        if text is None and name not in known.texts:
+            return
+        data = {name: text} | dict.fromkeys(self._surplus(namespace, name, text or ""))
+        try:
+            body = await self._client.patch(CONFIGMAPS, self._namespace, name_for(namespace), {"data": data})
+        except NotFoundError:
+            body = await self._create(namespace, {name: text} if text else {})
+        self._learn(namespace, body)
+
+    def _surplus(self, namespace: str, name: str, text: str) -> list[str]:
+        """Return whose entries go to make room: of what is gone, first what left and held nothing, then the oldest."""
+        known = self._kept[namespace]
+        sizes = {key: len(key) + len(value.encode()) for key, value in known.texts.items()}
+        sizes[name] = len(name) + len(text.encode())
+        alive = {*self._alive(namespace), name}
+        gone = sorted((key for key in sizes if key not in alive), key=lambda key: _worth(known.facts.get(key, NOTHING)))
+        surplus = []
+        while sum(sizes.values()) > MOST_BYTES:
+            if not gone:
+                told = f"ConfigMap {name_for(namespace)} is full: {MOST_BYTES} bytes of existing ModelDeployments"
+                raise ForbiddenError(status=403, reason="TooLarge", message=told)
+            surplus.append(gone.pop(0))
+            del sizes[surplus[-1]]
+        return surplus
+
+    async def _create(self, namespace: str, data: dict[str, str]) -> Body:
+        body = {"metadata": {"name": name_for(namespace)}, "data": data}
+        try:
+            return await self._client.create(CONFIGMAPS, self._namespace, body)
+        except AlreadyExistsError:  # made for another of its ModelDeployments at the same time: that is no refusal
+            return await self._client.patch(CONFIGMAPS, self._namespace, name_for(namespace), {"data": data})
+
+    async def run(self) -> None:
+        """Read for ever: what is asked for at once, everything once a minute."""
+        pause = READ_EVERY
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), pause * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+            everything, wanted = not self._asked.is_set(), self._wanted()
+            self._asked.clear()
+            for namespace in list(self._kept) if everything else wanted:
+                await self.read(namespace)
+            failed = [namespace for namespace, kept in self._kept.items() if kept.problem]
+            pause = READ_AGAIN if failed else READ_EVERY
+            if failed and not everything:
+                await asyncio.sleep(READ_AGAIN)  # every pass asks: an error must not become a request each time
+
+    def _wanted(self) -> set[str]:
+        return {name for name, kept in self._kept.items() if not kept.read} | {name for name, _ in self._doubtful}
+
+    async def read(self, namespace: str) -> None:
+        """Read one namespace's facts now."""
+        doubtful = {key for key in self._doubtful if key[0] == namespace}
+        before = self._kept.setdefault(namespace, Kept())
+        try:
+            body = await self._client.get(CONFIGMAPS, self._namespace, name_for(namespace))
+        except NotFoundError:
+            self._kept[namespace] = Kept(read=True)
+        except ApiError as error:
+            self._failed(namespace, error)
+            return
+        else:
+            self._learn(namespace, body, again=bool(before.problem))
+        self._doubtful -= doubtful
+        now = self._kept[namespace]
+        if doubtful or (before.read, before.texts, before.problem) != (now.read, now.texts, now.problem):
+            self._on_change(namespace)
+
+    def _failed(self, namespace: str, error: ApiError) -> None:
+        """What is known stays; what is not known is not nothing."""
+        kept = self._kept[namespace]
+        problem = f"cannot read ConfigMap {self._namespace}/{name_for(namespace)} with the rejected digests: {error}"
+        if kept.problem != problem:
+            logger.warning(problem)
+            kept.problem = problem
+            self._on_change(namespace)
+
+    def _learn(self, namespace: str, body: Body, *, again: bool = False) -> None:
+        """What our own write has told us already is not unsaid by a reading that began before it."""
+        known, version = self._kept[namespace], version_of(body)
+        if known.read and not again and known.version is not None and version is not None and version < known.version:
+            return
+        texts = {str(key): str(text) for key, text in (body.get("data") or {}).items()}
+        facts, wrong = {}, {}
+        for key, text in texts.items():
+            try:
+                facts[key] = known.facts[key] if known.texts.get(key) == text else Remembered.from_text(text)
+            except (InvalidSpecError, KeyError) as error:
+                wrong[key] = known.wrong.get(key, str(error))
+        self._kept[namespace] = Kept(texts=texts, facts=facts, wrong=wrong, version=version, read=True)
+
+
+def name_for(namespace: str) -> str:
+    """Return the name of the ConfigMap that keeps the facts of a namespace."""
+    return f"{REMEMBERED_CONFIG_MAP}{namespace}"
+
+
+def _worth(facts: Remembered) -> tuple[bool, datetime]:
+    times = [*(item.at for item in facts.left if item.at), *(item.at for item in facts.proven)]
+    return bool(facts.left or facts.held), max(times, default=_EARLIEST)

@@ -1,0 +1,1 @@
+"""Parts inside of parts: archives, and offsets in a file."""

@@ -1,0 +1,1 @@
+"""Pickles: what a loader of them would import and call."""

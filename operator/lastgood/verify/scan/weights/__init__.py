@@ -1,0 +1,1 @@
+"""Numbers: what they are, and how far from those of a baseline."""

@@ -1,0 +1,1 @@
+"""What a remote checkpoint becomes on this disk."""
