@@ -4,7 +4,7 @@ import json
 
 from lastgood.api.names import QUARANTINE_CONFIG_MAP, REMEMBERED_CONFIG_MAP
 from tests.integration.rights import with_rights_of_the_chart
-from tests.integration.world import Body, World, eventually
+from tests.integration.world import FOLLOWED, Body, World, eventually
 
 ALERT = "INC-1234: backdoor found in v2"
 
@@ -170,9 +170,14 @@ def test_without_the_right_to_read_it_an_emergency_goes_on_and_nothing_new_is_de
     with with_rights_of_the_chart(world, keep=lambda body: "rules" not in body or keep(body)):
         world.operator.start()
         world.apply(world.snapshot(1), world.snapshot(2), world.workload(), world.deployment("digits-v1"))
-        told = world.ready("RememberedFactsNotRead")["message"]
-        assert f"cannot read ConfigMap {world.namespace}/{REMEMBERED_CONFIG_MAP}{world.namespace}" in told
-        assert "forbidden" in told
+        unread = f"cannot read ConfigMap {world.namespace}/{REMEMBERED_CONFIG_MAP}{world.namespace}"
+
+        def told() -> bool:
+            """Tell whether it says why: for a moment it says that nothing has been read yet."""
+            message = world.ready("RememberedFactsNotRead")["message"]
+            return unread in message and "forbidden" in message
+
+        eventually(told, what="it says why", within=FOLLOWED)
         assert not world.model_path(), "nothing is deployed while it is not known what was left"
         world.annotate("modeldeployment/digits", "emergency-rollback", ALERT)
         assert world.rollback()["status"]["target"]["snapshot"] in ("digits-v1", "digits-v2")
