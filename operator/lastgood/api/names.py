@@ -1,7 +1,7 @@
 """The words that users, dashboards and other programs rely on; changing one is an API change."""
 
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeVar
 
 GROUP = "lastgood.dev"
 VERSION = "v1alpha1"
@@ -30,6 +30,16 @@ REMEMBERED_CONFIG_MAP = "lastgood-remembered-"  # and the namespace
 Digest = NewType("Digest", str)
 SnapshotName = NewType("SnapshotName", str)
 RecordName = NewType("RecordName", str)
+Word = TypeVar("Word", bound=StrEnum)
+Default = TypeVar("Default")
+
+
+def known(words: type[Word], text: str, otherwise: Default) -> Word | Default:
+    """Return a text as one of our words; of a text that is none, or is not known yet, what is said otherwise."""
+    try:
+        return words(text)
+    except ValueError:
+        return otherwise
 
 
 class Type(StrEnum):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from lastgood.api.fields import Fields
@@ -166,24 +167,25 @@ def unbound(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> str:
     return next((wrong for binding in bindings if (wrong := _filled(binding.value, words)[1])), "")
 
 
-def _words(snapshot: ModelSnapshot, place: Source) -> dict[str, str]:
-    return {
-        "path": place.path,
-        "uri": place.uri,
-        "image": snapshot.image,
-        "digest": snapshot.digest,
-        "version": snapshot.version,
-        "name": snapshot.name,
-    }
+def _words(snapshot: ModelSnapshot, place: Source) -> tuple[tuple[str, str], ...]:
+    return (
+        ("path", place.path),
+        ("uri", place.uri),
+        ("image", snapshot.image),
+        ("digest", snapshot.digest),
+        ("version", snapshot.version),
+        ("name", snapshot.name),
+    )
 
 
-def _filled(value: str, words: Mapping[str, str]) -> tuple[str, str]:
+@lru_cache(maxsize=512)  # every pass asks for each snapshot several times, and for the same
+def _filled(value: str, given: tuple[tuple[str, str], ...]) -> tuple[str, str]:
     """Return a binding's value filled in, and why that may not be written, if so.
 
     It is looked at once more when it is whole: two harmless parts may make a reference to another variable, or a way
     out of the directory, together.
     """
-    used = PLACEHOLDER.findall(value)
+    words, used = dict(given), PLACEHOLDER.findall(value)
     missing = next((word for word in used if not words[word]), None)
     if missing:
         where = "spec.runtime.image" if missing == "image" else f"$({missing})"
@@ -243,14 +245,14 @@ def stamped(workload: Workload, snapshot: ModelSnapshot) -> bool:
 
 
 def template(
-    bound: Iterable[Bound], snapshot: ModelSnapshot, *, among: Mapping[str, Container] | None = None, stamp: bool = True
+    bound: Iterable[Bound], stamp: ModelSnapshot | None = None, *, among: Mapping[str, Container] | None = None
 ) -> dict[str, Any]:
-    """Return the apply configuration that binds a snapshot: every bound field, and the stamps.
+    """Return the apply configuration that binds a snapshot: every bound field, and the stamps, if of one.
 
     `among` are the workload's containers, which say which of them are init containers, and the order: an apply in
     another order would change that of init containers, which run one after another.
     """
-    annotations = {SNAPSHOT_STAMP: str(snapshot.name), DIGEST_STAMP: str(snapshot.digest)} if stamp else {}
+    annotations = {SNAPSHOT_STAMP: str(stamp.name), DIGEST_STAMP: str(stamp.digest)} if stamp else {}
     changed: dict[str, dict[str, Any]] = {}
     for item in bound:
         binding = item.binding

@@ -185,7 +185,7 @@ def reapply(number: int, *, stamps: bool = False) -> Event:
 
     def happen(simulation: Simulation) -> None:
         snapshot = builders.snapshot(number)
-        body = template(render(builders.BINDINGS, snapshot) or (), snapshot, stamp=stamps)
+        body = template(render(builders.BINDINGS, snapshot) or (), snapshot if stamps else None)
         simulation.edits += 1
         simulation.apply(body)
 

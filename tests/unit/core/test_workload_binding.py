@@ -119,9 +119,7 @@ def test_template_holds_every_bound_field_and_the_stamps() -> None:
 
 def test_template_of_annotations_alone_names_no_container() -> None:
     bound = render((AnnotationBinding(name="team/model", value="$(version)"),), V2) or ()
-    assert template(bound, V2, stamp=False) == {
-        "spec": {"template": {"metadata": {"annotations": {"team/model": "2"}}}}
-    }
+    assert template(bound) == {"spec": {"template": {"metadata": {"annotations": {"team/model": "2"}}}}}
 
 
 PROVING = (
@@ -137,7 +135,7 @@ POD = {
 
 def test_init_containers_are_bound_where_they_are_and_keep_their_order() -> None:
     there = Workload.from_body({"spec": {"template": {"spec": POD}}})
-    assert template(render(PROVING, V2) or (), V2, among=there.containers, stamp=False)["spec"]["template"]["spec"] == {
+    assert template(render(PROVING, V2) or (), among=there.containers)["spec"]["template"]["spec"] == {
         "initContainers": [
             {"name": "fetch", "env": [{"name": "MODEL_URI", "value": "pvc://models/digits/2"}]},
             {"name": "verify", "env": [{"name": "MODEL_DIGEST", "value": str(digest(2))}]},

@@ -11,7 +11,7 @@ from typing import Any
 
 from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
 from lastgood.api.fields import Fields, compact, format_time
-from lastgood.api.names import Digest, Reason, Severity
+from lastgood.api.names import Digest, Reason, Severity, known
 from lastgood.api.specs.scan_rules import judged
 from lastgood.api.text import shortened
 
@@ -242,12 +242,12 @@ def read_examined(fields: Fields) -> Examined | None:
 
 
 def _fact(item: Fields) -> SignatureFact | None:
-    method = item.text("method")
-    if method not in set(Method) or not item.text("keyID"):
+    method = known(Method, item.text("method"), None)
+    if method is None or not item.text("keyID"):
         return None
     left_out = item.texts("leftOut", limit=MAX_LEFT_OUT)
     return SignatureFact(
-        method=Method(method),
+        method=method,
         key_id=item.text("keyID"),
         root_id=item.text("rootID"),
         identity=item.text("identity"),
@@ -265,8 +265,8 @@ def _outside(item: Fields) -> tuple[int, ...]:
     found = item.value.get("outside")
     if found is None:
         return ()
-    known = isinstance(found, list) and all(isinstance(index, int) and index >= 0 for index in found)
-    return tuple(found) if known and len(found) <= MAX_OUTSIDE else (-1,)
+    sound = isinstance(found, list) and all(isinstance(index, int) and index >= 0 for index in found)
+    return tuple(found) if sound and len(found) <= MAX_OUTSIDE else (-1,)
 
 
 def _claims(fields: Fields) -> Claims:
@@ -281,9 +281,8 @@ def _claims(fields: Fields) -> Claims:
 
 
 def _problem(item: Fields) -> SignatureProblem:
-    reason = item.text("reason")
-    known = Reason(reason) if reason in set(Reason) else Reason.SIGNATURE_INVALID
-    return SignatureProblem(source=item.text("source"), reason=known, message=item.text("message"))
+    reason = known(Reason, item.text("reason"), Reason.SIGNATURE_INVALID)
+    return SignatureProblem(source=item.text("source"), reason=reason, message=item.text("message"))
 
 
 def read_scan(fields: Fields) -> Scan | None:
@@ -312,9 +311,8 @@ def read_findings(fields: Fields, limit: int) -> tuple[Finding, ...]:
 
 def read_finding(item: Fields) -> Finding:
     """Read a finding; one of a severity that nobody knows is the gravest."""
-    severity = item.text("severity")
-    known = Severity(severity) if severity in set(Severity) else Severity.CRITICAL
-    return Finding(severity=known, rule=item.text("rule"), file=item.text("file"), evidence=item.text("evidence"))
+    severity = known(Severity, item.text("severity"), Severity.CRITICAL)
+    return Finding(severity=severity, rule=item.text("rule"), file=item.text("file"), evidence=item.text("evidence"))
 
 
 def read_capture(fields: Fields) -> Capture | None:

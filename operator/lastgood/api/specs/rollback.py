@@ -9,7 +9,7 @@ from typing import Any, Final
 from lastgood.api.facts.deployment_status import Intent
 from lastgood.api.fields import Fields, compact, format_time
 from lastgood.api.meta import Condition, Meta, read_conditions
-from lastgood.api.names import INTENT, Digest, Outcome, RecordName, SnapshotName
+from lastgood.api.names import INTENT, Digest, Outcome, RecordName, SnapshotName, known
 
 MAX_INTENT: Final = 2048  # characters of the annotation
 MAX_CANDIDATES: Final = 100
@@ -193,7 +193,7 @@ class RollbackStatus:
     @classmethod
     def from_fields(cls, status: Fields) -> "RollbackStatus":
         """Read what the operator wrote; nonsense written by another counts as absent."""
-        outcome, source = status.text("outcome"), status.child("from")
+        source = status.child("from")
         return cls(
             deployment_uid=status.child("deployment").text("uid"),
             source=SnapshotName(source.text("snapshot")),
@@ -209,7 +209,7 @@ class RollbackStatus:
             available_at=status.time("availableAt"),
             checks=tuple(_check(item) for item in status.items("checks")),
             quarantined=status.texts("quarantined"),
-            outcome=Outcome(outcome) if outcome in set(Outcome) else None,
+            outcome=known(Outcome, status.text("outcome"), None),
             outcome_reason=status.text("outcomeReason"),
             outcome_at=status.time("outcomeAt"),
             message=status.text("message"),

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from lastgood.api.specs.deployment import Binding
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource, StoreSource
-from lastgood.core.workload import render, template
+from lastgood.core.workload import Bound, render, template
 
 _ANYWHERE: Final = PvcSource(claim="anywhere", path="anywhere")
 
@@ -20,9 +21,13 @@ def runtime(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> str:
     bytes lie on a volume is no part of it: they are read there, and compared, before every switch. What pods fetch from
     elsewhere by themselves may be other bytes than we read, so there the place is part of it.
     """
-    place = _ANYWHERE if isinstance(snapshot.place, PvcSource | StoreSource) else snapshot.place
-    bound = render(bindings, snapshot, place)
-    if bound is None:
-        return ""
-    made = [snapshot.image, template(bound, snapshot, stamp=False)]
+    place = snapshot.place
+    bound = render(bindings, snapshot, _ANYWHERE if isinstance(place, PvcSource | StoreSource) else place)
+    return "" if bound is None else _fingerprint(snapshot.image, bound)
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(image: str, bound: tuple[Bound, ...]) -> str:
+    """Return the same for the same values; every pass asks for that of each snapshot."""
+    made = [image, template(bound)]
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:32]

@@ -69,7 +69,7 @@ def to_remember(observed: Observed) -> Remembered:
     newest = sorted(proven.values(), key=lambda item: item.at)[-MAX_PROVEN:]
     handled = by_age(status.handled, kept)
     found = Remembered(held=status.held, left=status.left, handled=handled, proven=tuple(newest))
-    return found.written
+    return found if found == kept else found.written
 
 
 def _proven(observed: Observed) -> Iterator[Proven]:

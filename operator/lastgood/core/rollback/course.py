@@ -15,7 +15,7 @@ from dataclasses import replace
 from lastgood.api.facts.deployment_status import Active, Intent
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
-from lastgood.api.names import Outcome, Reason
+from lastgood.api.names import Outcome, Reason, known
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.candidates.eligible import was_eligible
@@ -132,9 +132,9 @@ def lock(run: Run) -> Step | None:
 
 def _lock(run: Run) -> Step:
     observed, record, status = run.observed, run.record, run.observed.deployment.status
-    key, known = made_for(observed, record), record.spec.deployment_uid and record.spec.source_digest
+    key, says_whose = made_for(observed, record), record.spec.deployment_uid and record.spec.source_digest
     # A person's record need not say whose it is and what it replaces: that goes into its status, with the intent.
-    intent = _carried_out(run) or (_intent(run) if known else None)
+    intent = _carried_out(run) or (_intent(run) if says_whose else None)
     facts = replace(
         status,
         active=Active(name=record.name, since=observed.now, spec=run.spec.as_body(), intent=intent),
@@ -220,7 +220,7 @@ def has_ended(run: Run) -> Step | None:
         return None
     facts = close(run.observed, run.spec, run.record)
     return Step(
-        reason=Reason(run.status.outcome_reason) if run.status.outcome_reason in set(Reason) else Reason.WAITING,
+        reason=known(Reason, run.status.outcome_reason, Reason.WAITING),
         message=run.status.message,
         action=UpdateDeployment(status=facts),
         facts=facts,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from lastgood.api.facts.deployment_status import TriggerReport
 from lastgood.api.facts.signal import Verdict
-from lastgood.api.names import Outcome, Reason, Severity, Type
+from lastgood.api.names import Outcome, Reason, Severity, Type, known
 from lastgood.api.specs.deployment import Trigger
 from lastgood.api.specs.rollback import FiredTrigger
 from lastgood.core.candidates.eligible import Question, quarantine_reason
@@ -41,8 +41,8 @@ def verdict(observed: Observed, trigger: Trigger) -> Verdict:
     """Return what is known of a trigger; no sample yet leaves what was known before."""
     if f"trigger/{trigger.name}" in observed.unusable:
         return Verdict.INCONCLUSIVE
-    tally, known = observed.tallies.get(trigger.name), known_report(observed, trigger)
-    before = Verdict(known.verdict) if known and known.verdict in set(Verdict) else Verdict.INCONCLUSIVE
+    tally, told = observed.tallies.get(trigger.name), known_report(observed, trigger)
+    before = known(Verdict, told.verdict if told else "", Verdict.INCONCLUSIVE)
     if tally is None:
         return before
     if tally.verdict == Verdict.HEALTHY or lasts(trigger, tally):

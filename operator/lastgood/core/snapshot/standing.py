@@ -5,7 +5,7 @@ from datetime import datetime
 
 from lastgood.api.facts.evidence import FINDING, LOOKED, gravest_first
 from lastgood.api.meta import Condition, merge_conditions, truth
-from lastgood.api.names import Reason, Type
+from lastgood.api.names import Reason, Type, known
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.text import shortened
 from lastgood.core.snapshot.external import asked, external_problem, more, scan_by
@@ -65,7 +65,7 @@ def _verified(snapshot: ModelSnapshot) -> Row:
     found = snapshot.status.verification
     if found is None:
         return Type.VERIFIED, None, Reason.PENDING, "it has not been verified yet"
-    reason = Reason(found.reason) if found.reason in set(Reason) else Reason.PENDING
+    reason = known(Reason, found.reason, Reason.PENDING)
     message = f"its digest is {snapshot.digest}" if reason == Reason.VERIFIED else found.message
     return Type.VERIFIED, _VERIFIED.get(reason), reason, message
 
@@ -85,7 +85,7 @@ def _restorable(snapshot: ModelSnapshot) -> Row:
         return Type.RESTORABLE, None, Reason.PENDING, "it has not been read yet"
     if found.reason == Reason.VERIFIED:
         return Type.RESTORABLE, True, Reason.READ_WHOLE, f"all of it was read from {found.copy or 'source'}"
-    reason = Reason(found.reason) if found.reason in set(Reason) else Reason.PENDING
+    reason = known(Reason, found.reason, Reason.PENDING)
     return Type.RESTORABLE, False, reason, "no copy is complete, readable and verified"
 
 

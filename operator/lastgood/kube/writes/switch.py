@@ -57,7 +57,7 @@ class Switcher:
         bound = carried(workload, observed.deployment.bindings, snapshot) if workload else None
         if workload is None or bound is None:
             raise TransientError(f"{observed.deployment.target} no longer carries {snapshot.name}")
-        await self._apply(workload, template(bound, snapshot, among=workload.containers, stamp=False))
+        await self._apply(workload, template(bound, among=workload.containers))
         self._memory.watch(key, observed.deployment).allow(snapshot.name)
         self._count_drift(key, observed)
 
