@@ -1,10 +1,20 @@
-"""A checkpoint with a key pair, for the tests of signing."""
+"""Checkpoints for the tests of the commands."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.signing import call
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint of two files, in the layout of a store."""
+    made = tmp_path / "digits" / "2"
+    made.mkdir(parents=True)
+    (made / "model.bin").write_bytes(b"weights")
+    (made / "config.json").write_bytes(b"{}")
+    return made
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Calling the signing commands: ours in this process, and those of `model-signing` as a process of their own."""
+"""Calling the commands: ours in this process, and those of `model-signing` as a process of their own."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ import pytest
 
 from lastgood.cli.app import main
 
+ZEROS = "sha256:" + "0" * 64
 Capture = pytest.CaptureFixture[str]
 
 

@@ -16,8 +16,7 @@ from lastgood.api.specs.sources import PvcSource
 from lastgood.core.candidates.eligible import RULES, Way
 from lastgood.core.decide import decide
 from lastgood.core.rollback.closing import is_bad_copy
-from lastgood.core.serving.drift import pause, reassert
-from lastgood.core.serving.forward import continued, drifted, forward, released, resumed
+from lastgood.core.serving.forward import continued, forward, released, resumed
 from lastgood.core.state import (
     FRESH,
     Adopt,
@@ -45,9 +44,7 @@ from tests.unit.core.builders import (
     declaring,
     digest,
     having,
-    locked,
     name,
-    record,
     served,
     snapshot,
     spec,
@@ -56,8 +53,10 @@ from tests.unit.core.builders import (
     workload,
     world,
 )
+from tests.unit.core.owned import ENV, IMAGE, owned
 
 V4 = snapshot(4)
+
 WANTED = declaring(swapped(world(), V4), snapshot=name(4))
 VERIFIED = replace(WANTED, checked=checked(V4))
 HOLD = Held(snapshot=name(4), digest=digest(4), reason="INC-1: backdoor", rollback=RecordName("rb-1"), since=NOW)
@@ -217,15 +216,6 @@ def test_what_is_quarantined_is_not_adopted() -> None:
     assert step_of(fresh).reason == Reason.QUARANTINED
 
 
-def owned(**fields: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
-    body = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': fields}}}}}
-    return (("argocd", body),)
-
-
-ENV: dict[str, Any] = {"f:env": {'k:{"name":"MODEL_PATH"}': {"f:value": {}}}}
-IMAGE: dict[str, Any] = {"f:image": {}}
-
-
 def first_switch(owners: Any, **changes: Any) -> Observed:
     observed = replace(VERIFIED, workload=workload(stamped=False, owners=owners), **changes)
     return having(observed, snapshot="", digest="", history=())
@@ -357,70 +347,3 @@ def test_mismatch_condemns_one_copy_and_not_the_next(
     assert step is not None
     assert isinstance(step.action, CreateRecord)
     assert is_bad_copy(step.action.spec) is bad_copy
-
-
-# Drift
-
-
-@pytest.mark.parametrize(
-    ("count", "seconds"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 60), (8, 60), (1000, 60)]
-)
-def test_pause_grows_to_once_a_minute(count: int, seconds: float) -> None:
-    assert pause(count).total_seconds() == seconds
-
-
-DRIFTED = world(workload=workload(V2), checked=checked(V3))
-
-
-def test_drift_names_the_field_managers_that_wrote_another_value() -> None:
-    by = replace(DRIFTED, workload=workload(V2, owners=owned(**ENV)))
-    step, unknown = drifted(by), drifted(DRIFTED)
-    assert step is not None
-    assert unknown is not None
-    assert step.message == "overwritten by field manager 'argocd'; restoring digits-v3"
-    assert unknown.message == "the pod template was changed and no longer names digits-v3; restoring it"
-
-
-def test_drift_is_verified_and_written_back() -> None:
-    assert getattr(drifted(replace(DRIFTED, checked={})), "action", None) == Verify(snapshot=V3)
-    step = drifted(DRIFTED)
-    assert step is not None
-    assert (step.reason, step.action) == (Reason.DRIFTED, Switch(snapshot=V3, drift=True))
-
-
-def test_drift_waits_for_its_pause() -> None:
-    step = drifted(replace(DRIFTED, drift=Drift(count=3, last=ago(seconds=1))))
-    assert step is not None
-    assert (step.action, step.after) == (None, 3.0)
-    assert decide(replace(DRIFTED, drift=Drift(count=3, last=ago(seconds=4)))).action == Switch(snapshot=V3, drift=True)
-
-
-@pytest.mark.parametrize(
-    "observed",
-    [
-        pytest.param(world(), id="it serves what it should"),
-        pytest.param(replace(DRIFTED, complete=False), id="half a list does not know what is quarantined"),
-        pytest.param(replace(DRIFTED, quarantined={digest(3): "INC-1"}), id="a quarantined digest is not written back"),
-        pytest.param(having(DRIFTED, snapshot=""), id="nothing serves"),
-        pytest.param(swapped(DRIFTED, replace(V3, digest=digest("new"))), id="the name is another's by now"),
-        pytest.param(replace(DRIFTED, workload=None), id="there is no workload"),
-        pytest.param(
-            replace(DRIFTED, workload=workload(V2, meta=Meta(namespace="ml", name="digits-server"))), id="not opted in"
-        ),
-    ],
-)
-def test_not_written_back(observed: Observed) -> None:
-    assert drifted(observed) is None
-
-
-def test_drift_is_not_written_back_with_bytes_that_changed() -> None:
-    step = drifted(replace(DRIFTED, checked=checked(V3, Reason.DIGEST_MISMATCH)))
-    assert step is not None
-    assert (step.reason, step.action) == (Reason.DIGEST_MISMATCH, None)
-
-
-def test_drift_during_a_rollback_waits_for_complete_lists_too() -> None:
-    assert reassert(replace(DRIFTED, complete=False), V3) is None
-    running = record(target=name(2), target_digest=digest(2), intent_at=ago(minutes=1), switched_at=ago(minutes=1))
-    observed = locked(replace(DRIFTED, complete=False, workload=workload()), running)
-    assert not isinstance(decide(observed).action, Switch)

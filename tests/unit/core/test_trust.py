@@ -1,70 +1,39 @@
 """Whose signatures count: each test is what an attacker would do, or what an administrator did not mean."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastgood.api.facts.signature import Claims, Method, SignatureFact, SignatureProblem
+from lastgood.api.facts.signature import Method, SignatureFact, SignatureProblem
 from lastgood.api.names import Reason
 from lastgood.core.trust.policy import (
     MAX_FACTS,
-    Judgement,
     Trust,
     TrustedKey,
     TrustedRoot,
     anchors_digest,
     judge,
-    vouched,
 )
 from tests.unit.core.builders import NOW, ago
-
-ALICE, BOB, EVE = "a" * 64, "b" * 64, "e" * 64
-CI = "https://ci.example/release"
-EXPECTED = Claims(model="digits", version="2", trained_at=ago(days=30), data_cutoff=ago(days=40))
-POLICY = Trust(
-    name="ModelTrustPolicy release",
-    required=True,
-    keys=(TrustedKey(name="alice", key_id=ALICE), TrustedKey(name="bob", key_id=BOB)),
-    roots=(TrustedRoot(name="ci", root_id="r" * 64, identity=CI),),
+from tests.unit.core.signers import (
+    ALICE,
+    BOB,
+    BY_ALICE,
+    BY_BOB,
+    BY_CI,
+    CI,
+    EVE,
+    EXPECTED,
+    POLICY,
+    TWO,
+    alice,
+    asked,
+    ci,
+    claiming,
+    later,
 )
-BY_ALICE = SignatureFact(method=Method.KEY, key_id=ALICE)
-BY_BOB = SignatureFact(method=Method.KEY, key_id=BOB)
-BY_CI = SignatureFact(
-    method=Method.CERTIFICATE,
-    key_id="c" * 64,
-    root_id="r" * 64,
-    identity=CI,
-    not_before=ago(days=1),
-    not_after=NOW + timedelta(days=1),
-)
-
-
-def later(**how_long: float) -> datetime:
-    return NOW + timedelta(**how_long)
-
-
-def asked(*facts: SignatureFact, trust: Trust = POLICY, now: datetime = NOW, **more: Any) -> Judgement:
-    return judge(facts, trust, now=now, expected=EXPECTED, **more)
-
-
-def alice(**changes: Any) -> Trust:
-    """Return the policy with other words about Alice's key."""
-    return replace(POLICY, keys=(replace(POLICY.keys[0], **changes), POLICY.keys[1]))
-
-
-def ci(**changes: Any) -> Trust:
-    return replace(POLICY, roots=(replace(POLICY.roots[0], **changes),))
-
-
-def claiming(fact: SignatureFact = BY_ALICE, **changes: Any) -> SignatureFact:
-    return replace(fact, claims=replace(EXPECTED, **changes))
-
-
-TWO = replace(POLICY, threshold=2)
 
 
 @pytest.mark.parametrize("fact", [BY_ALICE, BY_BOB, BY_CI, claiming()])
@@ -352,52 +321,3 @@ def test_one_identity_under_an_old_and_a_new_root_is_one_signer() -> None:
     found = asked(BY_CI, twice, trust=replace(TWO, roots=roots))
     assert (found.signed, found.reason) == (False, Reason.TOO_FEW_SIGNATURES)
     assert asked(BY_CI, BY_ALICE, trust=replace(TWO, roots=roots)).signed is True
-
-
-FIRST, SECOND = replace(BY_ALICE, index=0, outside=(1,)), replace(BY_BOB, index=1)
-ONLY_ALICE = replace(POLICY, keys=POLICY.keys[:1], roots=())
-ONLY_BOB = replace(POLICY, name="ModelTrustPolicy bob", keys=POLICY.keys[1:], roots=())
-
-
-def bob(**changes: Any) -> Trust:
-    return replace(ONLY_BOB, keys=(replace(ONLY_BOB.keys[0], **changes),))
-
-
-def test_signature_beside_that_counts_may_be_unsigned() -> None:
-    assert asked(FIRST, SECOND, trust=TWO).signed is True
-
-
-@pytest.mark.parametrize(
-    ("facts", "policies"),
-    [
-        pytest.param((FIRST,), (ONLY_ALICE, ONLY_BOB), id="the other signature is in no list"),
-        pytest.param((FIRST, SECOND), (ONLY_ALICE,), id="by nobody who counts"),
-        pytest.param((FIRST, SECOND), (ONLY_ALICE, bob(revoked=NOW)), id="by a key that is revoked since"),
-        pytest.param((FIRST, SECOND), (ONLY_ALICE, bob(not_after=ago(days=1))), id="by a key that has expired since"),
-        pytest.param((FIRST, SECOND), (ONLY_ALICE, ONLY_BOB, bob(revoked=NOW)), id="by a key that one policy revokes"),
-        pytest.param((FIRST, SECOND), (ONLY_ALICE, replace(ONLY_BOB, problem="x")), id="by a policy that is unusable"),
-        pytest.param((replace(FIRST, outside=(-1,)), SECOND), (TWO,), id="nonsense in a status"),
-        pytest.param(
-            (FIRST, replace(BY_CI, index=1, not_after=ago(minutes=1))), (POLICY,), id="by a certificate that expired"
-        ),
-    ],
-)
-def test_file_beside_that_nobody_who_counts_has_signed_is_not_exempt(
-    facts: tuple[SignatureFact, ...], policies: tuple[Trust, ...]
-) -> None:
-    judged = asked(*facts, trust=ONLY_ALICE, beside=vouched(facts, policies, now=NOW))
-    assert (judged.signed, judged.reason) == (False, Reason.FILES_LEFT_OUT)
-    assert "a file outside signature 1" in judged.message
-
-
-def test_signer_of_another_policy_may_sign_beside() -> None:
-    facts = (FIRST, SECOND)
-    assert asked(*facts, trust=ONLY_ALICE, beside=vouched(facts, (ONLY_ALICE, ONLY_BOB), now=NOW)).signed is True
-
-
-def test_certificate_that_leads_to_the_roots_of_two_policies_counts_for_each_by_its_own() -> None:
-    ours, theirs = BY_CI, replace(BY_CI, root_id="n" * 64, not_after=later(days=900))
-    lax = replace(POLICY, keys=(), roots=(TrustedRoot(name="ci", root_id="n" * 64, identity=CI),))
-    much_later = later(days=2)
-    assert asked(ours, theirs, trust=lax, now=much_later).signed is True
-    assert asked(ours, theirs, now=much_later).reason == Reason.KEY_NOT_VALID
