@@ -12,8 +12,9 @@ import yaml
 
 from deploy import sync
 from lastgood.api.names import API_VERSION, Outcome, Severity
-from lastgood.api.specs.deployment import WORKLOAD_FAULTS, ModelDeployment
+from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.settings import NAMES
+from lastgood.signals.kinds.workload import FAULTS
 from tests.cluster import dockerignore
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def at(plural: str, *path: str) -> Schema:
         (at("modelrollbacks", "status", "outcome"), set(Outcome)),
         (at("modelrollbacks", "spec", "trigger", "severity"), set(Severity)),
         (at("modeldeployments", "spec", "triggers", "[]", "severity"), set(Severity)),
-        (at("modeldeployments", "spec", "triggers", "[]", "workload", "on", "[]"), set(WORKLOAD_FAULTS)),
+        (at("modeldeployments", "spec", "triggers", "[]", "workload", "on", "[]"), set(FAULTS)),
     ],
 )
 def test_words_of_the_crds_are_those_of_the_operator(node: Schema, words: set[str]) -> None:

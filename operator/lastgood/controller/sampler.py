@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from lastgood.api.facts.signal import Sample, Verdict
-from lastgood.api.names import DIGEST_STAMP, LookError
-from lastgood.api.specs.deployment import Check, ModelDeployment, Trigger, WorkloadSource
-from lastgood.core.serving.faults import speaks_of_what_serves, workload_sample
+from lastgood.api.names import LookError
+from lastgood.api.specs.deployment import Check, ModelDeployment, Trigger
+from lastgood.api.specs.signals import Source
 from lastgood.core.state import Observed
 from lastgood.core.workload import Workload
 from lastgood.errors import LastgoodError
@@ -18,9 +18,8 @@ from lastgood.kube.api.resources import PODS
 from lastgood.kube.cache import Key
 from lastgood.kube.memory import Memory, Watch, tallied
 from lastgood.signals.errors import ExpressionError
-from lastgood.signals.expression import compiled
 from lastgood.signals.http import HttpProbe
-from lastgood.signals.workload import crash_looping
+from lastgood.signals.signal import Question, Signal, Tools, of_check, of_trigger, speaks_of_what_serves
 
 MOST_LOOKS = 32
 """Under way for one ModelDeployment: as many as it may have triggers and checks."""
@@ -34,7 +33,7 @@ class Sampler:
 
     def __init__(self, *, client: Client, probe: HttpProbe, memory: Memory, wake: Callable[[Key], None]) -> None:
         self._client = client
-        self._probe = probe
+        self._tools = Tools(probe=probe, pods=self._pods)
         self._memory = memory
         self._wake = wake
         self._busy: dict[tuple[Key, str], asyncio.Task[None]] = {}
@@ -84,53 +83,36 @@ class Sampler:
 
     async def _look(self, key: Key, observed: Observed, trigger: Trigger, watch: Watch) -> None:
         period = watch.period
-        sample = await self._sample(observed, trigger)
+        question = of_trigger(trigger, key.namespace, observed=observed)
+        sample = await self._sample(trigger.source, question, f"trigger {trigger.name}")
         if watch.period != period:
             return  # something else serves now: this says nothing about it
         watch.tallies[trigger.name] = tallied(watch.tallies.get(trigger.name), sample, self._memory.now, trigger)
         self._wake(key)
 
-    async def _sample(self, observed: Observed, trigger: Trigger) -> Sample:
+    async def _sample(self, source: Source, question: Question, what: str) -> Sample:
+        """Look once; whatever goes wrong, there is an answer: a rollback would wait for it for ever."""
         try:
-            if isinstance(trigger.source, WorkloadSource):
-                return await self._workload(observed, trigger.source)
-            expression = compiled(trigger.failure_condition)
-            timeout = trigger.source.timeout.total_seconds()
-            namespace = observed.deployment.meta.namespace
-            return await self._probe.sample(trigger.source.url, expression, timeout, namespace=namespace)
+            if isinstance(source, Signal):
+                return await source.look(question, self._tools)
         except ExpressionError as error:
-            return _silent(f"failureCondition: {error}", LookError.INVALID_EXPRESSION)
+            return _silent(f"{question.field}: {error}", LookError.INVALID_EXPRESSION)
         except LastgoodError as error:  # of the API server: the pods could not be listed
             return _silent(str(error))
         except Exception:  # one look that breaks must not stop the others
-            logger.exception("trigger %s", trigger.name)
-            return _silent("the check failed; see the operator's log")
+            logger.exception("%s", what)
+        return _silent("the check failed; see the operator's log")
 
-    async def _workload(self, observed: Observed, source: WorkloadSource) -> Sample:
-        workload = observed.workload
-        crash = await self._crash(workload) if workload and "CrashLoop" in source.on else None
-        status = observed.deployment.status
-        since = status.history[-1].since if status.history else None
-        return workload_sample(source, workload, crash, status.available_at, since)
-
-    async def _crash(self, workload: Workload) -> str | None:
+    async def _pods(self, workload: Workload) -> Sequence[Mapping[str, Any]]:
         selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
         if not selector:
-            return None
+            return ()
         pods, _ = await self._client.list(PODS, workload.meta.namespace, label_selector=selector)
-        return crash_looping([pod for pod in pods if _is_of(pod, workload)])
+        return pods
 
     async def _validate(self, key: Key, check: Check, watch: Watch) -> None:
         record = watch.record
-        try:
-            expression = compiled(check.success_condition)
-            timeout = check.source.timeout.total_seconds()
-            sample = await self._probe.check(check.source.url, expression, timeout, namespace=key.namespace)
-        except ExpressionError as error:
-            sample = _silent(f"successCondition: {error}", LookError.INVALID_EXPRESSION)
-        except Exception:  # without an answer the rollback would wait for ever
-            logger.exception("check %s", check.name)
-            sample = _silent("the check failed; see the operator's log")
+        sample = await self._sample(check.source, of_check(check, key.namespace), f"check {check.name}")
         if watch.record == record:
             watch.checks[check.name] = tallied(watch.checks.get(check.name), sample, self._memory.now)
             self._wake(key)
@@ -149,9 +131,3 @@ class Sampler:
 
 def _silent(error: str, kind: LookError = LookError.FAILED) -> Sample:
     return Sample(verdict=Verdict.INCONCLUSIVE, error=error[:512], kind=kind)
-
-
-def _is_of(pod: Mapping[str, Any], workload: Workload) -> bool:
-    """Tell whether a pod is of the template as it is now: old ones that crash say nothing about what serves."""
-    annotations = pod["metadata"].get("annotations") or {}
-    return bool(annotations.get(DIGEST_STAMP) == workload.template_annotations.get(DIGEST_STAMP))

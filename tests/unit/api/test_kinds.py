@@ -12,7 +12,7 @@ from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
-from lastgood.api.specs.deployment import AnnotationBinding, EnvBinding, HttpSource, ImageBinding, ModelDeployment
+from lastgood.api.specs.deployment import AnnotationBinding, EnvBinding, ImageBinding, ModelDeployment
 from lastgood.api.specs.rollback import (
     Candidate,
     CheckReport,
@@ -29,6 +29,7 @@ from lastgood.api.specs.snapshot import (
 )
 from lastgood.api.specs.sources import PvcSource, StoreSource
 from lastgood.errors import InvalidSpecError
+from lastgood.signals.kinds.http import HttpSource
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DIGEST = Digest(f"sha256:{'a' * 64}")

@@ -28,11 +28,9 @@ from lastgood.api.specs.deployment import (
     Binding,
     Check,
     EnvBinding,
-    HttpSource,
     ImageBinding,
     ModelDeployment,
     Trigger,
-    WorkloadSource,
 )
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
@@ -41,6 +39,8 @@ from lastgood.core.requests.remember import to_remember
 from lastgood.core.state import Checked, Observed, Tally
 from lastgood.core.trust.policy import Trust
 from lastgood.core.workload import Container, Rollout, Workload, render
+from lastgood.signals.kinds.http import HttpSource
+from lastgood.signals.kinds.workload import WorkloadSource
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NAMESPACE, DEPLOYMENT, UID = "ml", "digits", "uid-of-digits"

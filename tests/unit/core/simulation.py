@@ -13,14 +13,12 @@ from lastgood.api.facts.evidence import Forensics
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason
-from lastgood.api.specs.deployment import WorkloadSource
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus
 from lastgood.core.decide import decide
 from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
 from lastgood.core.gate import refused
 from lastgood.core.requests.gone import decide_gone
-from lastgood.core.serving.faults import speaks_of_what_serves, workload_sample
 from lastgood.core.snapshot.decide import decide_snapshot
 from lastgood.core.state import (
     REMEMBERED,
@@ -47,6 +45,8 @@ from lastgood.core.state import (
 from lastgood.core.workload import render, template
 from lastgood.errors import TransientError
 from lastgood.kube.memory import Memory, tallied
+from lastgood.signals.kinds.workload import WorkloadSource, workload_sample
+from lastgood.signals.signal import speaks_of_what_serves
 from tests.unit.core import builders, invariants
 from tests.unit.core.cluster import HERE, Written
 from tests.unit.core.fault import ANSWERS, NO_WRITES, Fault

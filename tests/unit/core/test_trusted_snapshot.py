@@ -33,7 +33,7 @@ from tests.unit.core.builders import (
     unverified,
     world,
 )
-from tests.unit.core.test_trust_decisions import DAY, POLICY, REVOKED_KEY, signed
+from tests.unit.core.signed import DAY, POLICY, REVOKED_KEY, signed
 
 
 def seen(of: ModelSnapshot, *policies: Trust, **changes: Any) -> ObservedSnapshot:

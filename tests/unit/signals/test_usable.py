@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from lastgood.api.names import LookError
-from lastgood.api.specs.deployment import Check, HttpSource
+from lastgood.api.specs.deployment import Check
 from lastgood.signals.hosts import HostPolicy, parse_rules
+from lastgood.signals.kinds.http import HttpSource
 from lastgood.signals.usable import unusable
 from tests.unit.core.builders import ACCURACY, HTTP, PODS, SMOKE, deployment
 

@@ -17,10 +17,9 @@ from lastgood.api.specs.bindable import (
     template_mistake,
     variable_mistake,
 )
+from lastgood.api.specs.signals import Source, read_source
 from lastgood.api.specs.unbindable import annotation_refusal, variable_refusal
 from lastgood.errors import InvalidSpecError
-
-WORKLOAD_FAULTS = ("Unavailable", "ProgressDeadlineExceeded", "CrashLoop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,27 +93,12 @@ Binding = EnvBinding | ImageBinding | AnnotationBinding
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpSource:
-    """A JSON document at a URL."""
-
-    url: str
-    timeout: timedelta
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkloadSource:
-    """The workload itself: which of its faults count."""
-
-    on: tuple[str, ...] = WORKLOAD_FAULTS
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """A watch on what serves; `failure_condition` is CEL over `result`, empty for a workload trigger."""
+    """A watch on what serves; `failure_condition` is CEL over `result`, empty where the signal judges itself."""
 
     name: str
     severity: Severity
-    source: HttpSource | WorkloadSource
+    source: Source
     failure_condition: str = ""
     interval: timedelta = timedelta(seconds=10)
     failure_threshold: int = 3
@@ -126,7 +110,7 @@ class Check:
     """A check that a rollback's target must pass; `success_condition` is CEL over `result`."""
 
     name: str
-    source: HttpSource
+    source: Source
     success_condition: str
 
 
@@ -225,26 +209,13 @@ def _parsed_binding(item: Fields) -> Binding:
     return EnvBinding(container=container, name=place.text("name", limit=256, required=True), value=value)
 
 
-def _http(item: Fields) -> HttpSource:
-    url = item.child("http").text("url", required=True)
-    if not url.startswith(("http://", "https://")):
-        raise InvalidSpecError(f"{item.at('http.url')}: must start with http:// or https://")
-    return HttpSource(url=url, timeout=item.duration("timeout", "5s"))
-
-
 def _trigger(item: Fields) -> Trigger:
-    if item.has("http") == item.has("workload"):
-        raise InvalidSpecError(f"{item.path}: must have exactly one of http and workload")
-    source: HttpSource | WorkloadSource = (
-        _http(item)
-        if item.has("http")
-        else WorkloadSource(on=item.child("workload").texts("on", WORKLOAD_FAULTS, limit=3))
-    )
+    source = read_source(item)
     return Trigger(
         name=item.text("name", limit=63, required=True),
         severity=_severity(item),
         source=source,
-        failure_condition=item.text("failureCondition", limit=1024, required=item.has("http")),
+        failure_condition=item.text("failureCondition", limit=1024, required=source.conditional),
         interval=max(item.duration("interval", "10s"), timedelta(seconds=1)),
         failure_threshold=item.integer("failureThreshold", 3, low=1, high=100),
         alert_on_no_data=item.text("onNoData", "Ignore") == "Alert",
@@ -261,7 +232,7 @@ def _severity(item: Fields) -> Severity:
 def _check(item: Fields) -> Check:
     return Check(
         name=item.text("name", limit=63, required=True),
-        source=_http(item),
+        source=read_source(item, check=True),
         success_condition=item.text("successCondition", limit=1024, required=True),
     )
 
