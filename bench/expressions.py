@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, it fi
 import cel
 
 from bench.common import circumstances, show, to_stderr
+from lastgood.signals.answers import MAX_BYTES, MAX_VALUES, doubles, parse_json
 from lastgood.signals.errors import ExpressionError
 from lastgood.signals.expression import Expression
 from lastgood.signals.language.program import Run
-from lastgood.signals.strictjson import MAX_BYTES, MAX_VALUES, doubles, parse_json
 
 MOST_MB: Final = 8.0  # that an evaluation may keep
 MOST_RATIO: Final = 10.0  # of the baseline: what an evaluation may take

@@ -8,12 +8,12 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
+from lastgood.signals.answers import UnusableValueError, doubles
 from lastgood.signals.errors import ExpressionError
 from lastgood.signals.language.nodes import ROOT, Path, paths_read
 from lastgood.signals.language.parser import parse
 from lastgood.signals.language.program import Code, MissingError, Run, program
 from lastgood.signals.sentences import one_sentence
-from lastgood.signals.strictjson import UnusableValueError, doubles
 
 MISSING = object()
 

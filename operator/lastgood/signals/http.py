@@ -23,12 +23,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.names import LookError
 from lastgood.signals.addresses import AddressPolicy
+from lastgood.signals.answers import MAX_BYTES, UnusableValueError, parse_json
 from lastgood.signals.errors import ExpressionError, ProbeError, StandInError
 from lastgood.signals.expression import MISSING, Expression, at, shown_path
 from lastgood.signals.failures import failure
 from lastgood.signals.hosts import HostPolicy, Target
 from lastgood.signals.sentences import one_sentence
-from lastgood.signals.strictjson import MAX_BYTES, UnusableValueError, parse_json
 
 T = TypeVar("T")
 Lookup = Callable[[str, int, socket.AddressFamily], Awaitable[Sequence[ResolveResult]]]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from bench import expressions as bench
+from lastgood.signals.answers import doubles
 from lastgood.signals.expression import Expression
-from lastgood.signals.strictjson import doubles
 
 
 def test_a_run_prints_every_figure_that_it_explains(

@@ -5,11 +5,11 @@ from contextlib import suppress
 
 import pytest
 
+from lastgood.signals.answers import MAX_VALUES, doubles
 from lastgood.signals.errors import ExpressionError
 from lastgood.signals.expression import Expression
 from lastgood.signals.language.meter import MAX_STEPS, TooManyStepsError
 from lastgood.signals.language.program import Run
-from lastgood.signals.strictjson import MAX_VALUES, doubles
 
 LIST = {"list": [1.0] * 4000, "text": "a" * 900_000, "pods": [{"name": "a" * 20, "n": 1.0}] * 1500}
 NUMBERED = [float(number) for number in range(2000)]

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lastgood.api.names import Severity
+from lastgood.api.strictjson import BoundError, JsonError, parse, parse_leniently
 from lastgood.verify.scan import markers, templates
 from lastgood.verify.scan.containers.part import Part
 from lastgood.verify.scan.formats import Format
-from lastgood.verify.scan.readers import jsontext, keras, yamltext
+from lastgood.verify.scan.readers import keras, yamltext
+from lastgood.verify.scan.readers.bounds import JSON
 from lastgood.verify.scan.scanner import Context
 from lastgood.verify.scan.values import Finding, anomaly, finding, packed
 
@@ -81,7 +83,7 @@ def _text(part: Part, limit: int) -> str:
 def _json(part: Part) -> Iterator[Finding]:
     if part.base == "tokenizer.json":
         yield from _vocabulary(part)
-    elif not part.whole or part.size > jsontext.MAX_BYTES:
+    elif not part.whole or part.size > JSON.size:
         message = "the settings are too large to be looked at"
         severity = Severity.LOW if part.base.endswith(_TABLES) else Severity.HIGH
         yield anomaly(severity, "not-checked-config", part.name, message, f"{part.size} bytes")
@@ -91,17 +93,17 @@ def _json(part: Part) -> Iterator[Finding]:
 
 def _vocabulary(part: Part) -> Iterator[Finding]:
     """Look into a tokenizer where that can be done: it is large in every model, and no loader runs it."""
-    if part.whole and part.size <= jsontext.MAX_BYTES:
-        with contextlib.suppress(jsontext.JsonError):
-            yield from _walk(part, jsontext.parse(part.read(0, part.size)))
+    if part.whole and part.size <= JSON.size:
+        with contextlib.suppress(JsonError):
+            yield from _walk(part, parse(part.read(0, part.size), JSON))
 
 
 def _parsed(part: Part) -> Iterator[Finding]:
     """Look into settings that can be read in one way or another: a loader may read what is unusual all the same."""
     try:
-        settings, unusual = jsontext.parse_leniently(part.read(0, part.size))
-    except jsontext.JsonError as error:
-        beyond = isinstance(error, jsontext.BoundError) and not part.base.endswith(_TABLES)
+        settings, unusual = parse_leniently(part.read(0, part.size), JSON)
+    except JsonError as error:
+        beyond = isinstance(error, BoundError) and not part.base.endswith(_TABLES)
         settings, unusual, grave = None, str(error), beyond
     else:
         grave = False

@@ -17,15 +17,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from lastgood.api import strictjson
 from lastgood.api.names import Severity
+from lastgood.api.strictjson import Bounds, JsonError
 from lastgood.verify.reading.printable import printable
-from lastgood.verify.scan.readers import jsontext
 from lastgood.verify.scan.values import Finding, Kind, ScanVerdict, Skipped, anomaly, finding
 
 Row = TypeVar("Row")
 API_VERSION: Final = "lastgood.dev/scan/v1"
 MAX_BYTES: Final = 2**20
 MAX_FINDINGS: Final = 1000
+_BOUNDS: Final = Bounds(size=MAX_BYTES, values=20 * MAX_FINDINGS, depth=64)
 _MAX_TEXT: Final = 4096
 _MAX_COUNT: Final = 2**53
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -77,8 +79,8 @@ def parse(body: bytes, *, nonce: str | None = None) -> ExternalResult:
         ExternalResultError: if it is anything but the format above.
     """
     try:
-        told = jsontext.parse(body, max_bytes=MAX_BYTES, max_values=20 * MAX_FINDINGS)
-    except jsontext.JsonError as error:
+        told = strictjson.parse(body, _BOUNDS)
+    except JsonError as error:
         raise ExternalResultError(f"the result {error}") from None
     top = _object(told, "the result", _TOP, _MORE)
     if top["apiVersion"] != API_VERSION:

@@ -2,17 +2,17 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from lastgood.api.fields import Fields
+from lastgood.api.strictjson import BoundError, Bounds, JsonError, parse
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.reading.printable import printable
 from lastgood.verify.signing.errors import Problem, SignatureError
 
-_STRUCTURE: Final = (b",", b"[", b"{")  # each begins a value, so that together they bound the memory of a parse
+_DEPTH: Final = 64
 
 
 def malformed(sentence: str) -> SignatureError:
@@ -23,36 +23,18 @@ def malformed(sentence: str) -> SignatureError:
 def parse_json(data: bytes, what: str, *, max_values: int) -> Fields:
     """Return the object in a JSON text.
 
-    Duplicate keys are refused because two readers would choose differently, and NaN because it is no JSON
-    (RFC 8259 sections 4 and 6).
-
     Raises:
         SignatureError: if it is no JSON object, or a large one.
     """
-    if sum(data.count(character) for character in _STRUCTURE) > max_values:
-        raise SignatureError(Problem.TOO_LARGE, f"{what} holds more than {max_values} values")
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise malformed(f"{what} is nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError too
-        raise malformed(f"{what} is not JSON: {printable(str(error))}") from None
+        value = parse(data, Bounds(size=len(data), values=max_values, depth=_DEPTH))
+    except BoundError as error:
+        raise SignatureError(Problem.TOO_LARGE, f"{what} {error}") from None
+    except JsonError as error:
+        raise malformed(f"{what} {error}") from None
     if not isinstance(value, dict):
         raise malformed(f"{what} is not a JSON object")
     return Fields(value, what)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {printable(twice)!r} is there twice")
-    return value
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
 
 
 @contextmanager

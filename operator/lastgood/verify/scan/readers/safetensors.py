@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lastgood.api.names import Severity
+from lastgood.api.strictjson import JsonError, parse
 from lastgood.verify.scan.containers.part import Part
 from lastgood.verify.scan.formats import Format
-from lastgood.verify.scan.readers import jsontext
+from lastgood.verify.scan.readers.bounds import JSON
 from lastgood.verify.scan.scanner import Context
 from lastgood.verify.scan.values import Finding, finding
 
@@ -20,7 +21,7 @@ BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
-MAX_HEADER: Final = jsontext.MAX_BYTES
+MAX_HEADER: Final = JSON.size
 _MAX_NAME: Final = 1024
 _MAX_DIMENSIONS: Final = 32
 _MAX_SIZE: Final = 2**53
@@ -63,8 +64,8 @@ def _header(text: bytes) -> dict[str, Any]:
     if text[:1] != b"{":
         raise HeaderError("the header does not begin with {")
     try:
-        found = jsontext.parse(text)
-    except jsontext.JsonError as error:
+        found = parse(text, JSON)
+    except JsonError as error:
         raise HeaderError(f"the header {error}") from None
     if not isinstance(found, dict):
         raise HeaderError("the header is not an object")

@@ -14,7 +14,7 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from lastgood.verify.scan.readers.jsontext import MAX_DEPTH
+from lastgood.verify.scan.readers.bounds import JSON
 
 MAX_BYTES: Final = 2**19
 MAX_STEPS: Final = 50_000
@@ -141,8 +141,8 @@ class _Builder:
             raise YamlBoundError(f"takes more than {MAX_STEPS} steps to read")
 
     def _begin(self, event: events.CollectionStartEvent) -> None:
-        if len(self.stack) >= MAX_DEPTH:
-            raise YamlBoundError(f"is nested deeper than {MAX_DEPTH}")
+        if len(self.stack) >= JSON.depth:
+            raise YamlBoundError(f"is nested deeper than {JSON.depth}")
         opened = _Open({} if isinstance(event, events.MappingStartEvent) else [])
         self._node(event, opened.value)
         self.stack.append(opened)

@@ -5,13 +5,13 @@ OCI image specification v1.1, manifest.md and descriptor.md; CNCF ModelPack, doc
 `org.cncf.model.filepath`. The names of its earlier life (`cnai`) are read too.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from lastgood.api.strictjson import Bounds, JsonError, parse
 from lastgood.verify.errors import LimitError, NothingToCheckError, RefusedEntryError
 from lastgood.verify.reading.printable import printable
 from lastgood.verify.sources.disk.paths import take_path
@@ -19,6 +19,7 @@ from lastgood.verify.sources.errors import UnsupportedError
 from lastgood.verify.values import MAX_JSON_INTEGER, Limits
 
 MAX_MANIFEST: Final = 4 * 2**20  # what registries accept: OCI distribution specification, "Pushing Manifests"
+_BOUNDS: Final = Bounds(size=MAX_MANIFEST, values=MAX_MANIFEST // 8, depth=64)
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _INDEXES: Final = frozenset(
     {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"}
@@ -74,23 +75,12 @@ def parse_manifest(body: bytes, limits: Limits) -> tuple[Layer, ...]:
 
 def _document(body: bytes) -> Mapping[str, Any]:
     try:
-        document = json.loads(body, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise RefusedEntryError("the manifest is no JSON, or says something twice") from None
+        document = parse(body, _BOUNDS)
+    except JsonError as error:
+        raise RefusedEntryError(f"the manifest {error.phrase}") from None
     if not isinstance(document, dict):
         raise RefusedEntryError("the manifest is no JSON object")
     return document
-
-
-def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("duplicate")
-    return found
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(text)
 
 
 def _require_kind(document: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lastgood.signals.strictjson import MAX_BYTES, UnusableValueError, parse_json
+from lastgood.signals.answers import MAX_BYTES, UnusableValueError, parse_json
 
 SHAPES = {
     "a text without an end, of escaped quotes": (b'"', b'\\"'),

@@ -1,15 +1,12 @@
-"""JSON as a stranger may send it: bounded before it is parsed, and never more than one way to read it.
+"""The JSON that an endpoint answered with, as an expression sees it.
 
 Every number becomes a double: `result.p99_ms < 100.0` works whether the JSON says 42 or 42.0. Integers above
 2**53 lose their last digits by that.
 """
 
-import json
 import math
-from collections.abc import Sequence
-from typing import NoReturn
 
-from lastgood.api.jsonshape import ShapeError, check_shape
+from lastgood.api.strictjson import Bounds, JsonError, parse
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
@@ -29,16 +26,9 @@ def parse_json(body: bytes) -> object:
     if not body.strip():
         raise UnusableValueError("is empty")
     try:
-        check_shape(body, max_bytes=MAX_BYTES, max_values=MAX_VALUES, max_depth=MAX_DEPTH)
-        value = json.loads(body.decode("utf-8"), parse_int=float, parse_constant=_refuse, object_pairs_hook=_unique)
-    except ShapeError as error:
-        raise UnusableValueError(str(error)) from None
-    except UnicodeDecodeError:
-        raise UnusableValueError("is not UTF-8") from None
-    except json.JSONDecodeError:
-        raise UnusableValueError("is not JSON") from None
-    except RecursionError:  # cannot be: the depth was counted; but a crash here would stop all triggers
-        raise UnusableValueError("is nested too deeply") from None
+        value = parse(body, Bounds(size=MAX_BYTES, values=MAX_VALUES, depth=MAX_DEPTH), integer=float)
+    except JsonError as error:
+        raise UnusableValueError(error.phrase) from None
     return doubles(value)
 
 
@@ -103,14 +93,3 @@ def _finite(number: float) -> float:
     if not math.isfinite(double):
         raise UnusableValueError("has NaN, Infinity or a number too large for a double")
     return double
-
-
-def _refuse(name: str) -> NoReturn:
-    raise UnusableValueError(f"has {name}, which is not JSON")
-
-
-def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        raise UnusableValueError("has the same key twice in one object")
-    return unique
