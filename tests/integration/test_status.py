@@ -178,6 +178,9 @@ FULL = [
     (
         rollback("full"),
         RollbackStatus(
+            deployment_uid="0a1b2c3d-0000-4000-8000-000000000000",
+            source=NAME,
+            source_digest=SHA,
             target=NAME,
             target_digest=SHA,
             candidates=(Candidate(snapshot=NAME, digest=SHA, verdict="PassedOver", reason="LeftBefore", message="m"),)

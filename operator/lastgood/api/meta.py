@@ -6,12 +6,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from lastgood.api.fields import Fields, format_time
-from lastgood.api.names import Type
+from lastgood.api.names import GROUP, Type
+
+_OWNED: Final = f"f:{GROUP}/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meta:
-    """The identity of an object, and the texts that people attach to it."""
+    """The identity of an object, and the texts that people attach to it.
+
+    `annotated` is when our annotations were set at the latest, by the clock of the API server, in whole seconds.
+    """
 
     namespace: str
     name: str
@@ -22,6 +27,7 @@ class Meta:
     annotations: Mapping[str, str] = field(default_factory=dict)
     created: datetime | None = None
     deleting: bool = False
+    annotated: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> "Meta":
@@ -37,7 +43,18 @@ class Meta:
             annotations=meta.mapping("annotations"),
             created=meta.time("creationTimestamp"),
             deleting=meta.has("deletionTimestamp"),
+            annotated=_annotated(meta),
         )
+
+
+def _annotated(meta: Fields) -> dict[str, datetime]:
+    """Return when each annotation of ours was set: an entry's time is that of the last change by its manager."""
+    found: dict[str, datetime] = {}
+    for entry in meta.items("managedFields", limit=1000):
+        time, owned = entry.time("time"), entry.child("fieldsV1").child("f:metadata").child("f:annotations").value
+        if time is not None:
+            found |= {key[2:]: time for key in owned if key.startswith(_OWNED)}
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from lastgood.core.status import alerts, pace
 from lastgood.core.status.report import report
 
 Rule = Callable[[Observed], Step | None]
-_WHILE_ONE_RUNS = (Reason.EMERGENCY, Reason.REQUEST_REJECTED, Reason.RECALLED, Reason.SUPERSEDED)
-"""An emergency, and what has to be said and done about records of others, do not wait for a rollback to end."""
+_WHILE_ONE_RUNS = (Reason.EMERGENCY, Reason.REQUEST_REJECTED)
+"""What is said and done about an annotation though a rollback runs; records of others are for when it waits."""
 
 
 def soaked(observed: Observed) -> Step | None:
@@ -57,9 +57,10 @@ def serving(observed: Observed) -> Step:
 RULES: tuple[Rule, ...] = (
     requests.records_older_than_we,  # these two first of all: after any other, it would not be the first look any more
     requests.older_than_we,
-    requests.of_another,  # these two clear the way for the lock
+    requests.called,  # whoever may create records does not keep an emergency waiting with many of them
     requests.of_the_past,
-    rollback.begin,  # a record that waits is an accepted request: before any new one is opened
+    rollback.begin,  # a record that waits is an accepted request: before any other new one is opened
+    requests.of_another,  # before what was kept is used: what it left is kept with it
     requests.requested,  # a person outranks every signal
     remember.regained,  # after people, who need not wait for it, and before whatever goes by it
     remember.outdated,  # after it, for it goes by what is kept, and before whatever takes the status at its word
@@ -92,17 +93,14 @@ def decide(observed: Observed) -> Decision:
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:
     """While a rollback runs, an annotated emergency still becomes a record: which then supersedes."""
-    emergency = [
-        found
-        for rule in (requests.of_another, requests.requested)
-        if (found := rule(observed)) and found.reason in _WHILE_ONE_RUNS
-    ]
+    emergency = [found for found in (requests.requested(observed),) if found and found.reason in _WHILE_ONE_RUNS]
+    alien = [found for found in (requests.of_another(observed),) if found]
     running = observed.deployment.status.active
     open_already = any(record.spec.emergency for record in requests.waiting_records(observed))
     # Where the API server refuses the emergency's record, what runs goes on. A name that is taken is another matter:
     # the next one is free, or else anybody's record of a foreseen name would keep an emergency waiting.
     stuck = bool(observed.refused) and any(observed.was_refused(name) for name in record_names(observed))
-    return [step] if open_already or stuck or running is None else [*emergency, step]
+    return [step, *alien] if open_already or stuck or running is None else [*emergency, step, *alien]
 
 
 def _steps(observed: Observed) -> list[Step]:

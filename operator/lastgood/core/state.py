@@ -112,6 +112,7 @@ class Observed:
     with a sentence why not, if there is one; `recalled` means that its status has been completed from there.
     `unusable` says why triggers and checks can never be looked at, by `trigger/NAME` and `check/NAME`; `watched` is
     since when this process has looked at what serves, and `unserved` when it last saw that not every pod serves it.
+    `asked` is when this process first saw each annotation that waits to be acted on, by the key of its request.
     """
 
     now: datetime
@@ -139,6 +140,7 @@ class Observed:
     unusable: Mapping[str, Unusable] = field(default_factory=dict)
     watched: datetime | None = None
     unserved: datetime | None = None
+    asked: Mapping[str, datetime] = field(default_factory=dict)
 
     def snapshot(self, name: str) -> ModelSnapshot | None:
         """Return a snapshot by its name."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from lastgood.api.names import OPT_IN_LABEL
+from lastgood.api.names import GROUP, OPT_IN_LABEL
 from lastgood.kube.api.resources import DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Resource
 
 Body = dict[str, Any]
 Bodies = list[Body]  # named here, because Cache has a method of that name
 
+_OURS: Final = f"f:{GROUP}/"
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -128,11 +129,20 @@ def slim(kind: Kind, body: Body) -> Body:
     """Return the body without what nobody asks for, which is half of its bytes."""
     metadata = dict(body["metadata"])
     if kind is not Kind.WORKLOAD:  # there, managedFields say who else owns a bound field
-        metadata.pop("managedFields", None)
+        entries = metadata.pop("managedFields", None)
+        if kind is Kind.DEPLOYMENT and (kept := [found for entry in entries or () if (found := _asking(entry))]):
+            metadata["managedFields"] = kept
     annotations = metadata.get("annotations")
     if annotations and LAST_APPLIED in annotations:
         metadata["annotations"] = {key: text for key, text in annotations.items() if key != LAST_APPLIED}
     return {**body, "metadata": metadata}
+
+
+def _asking(entry: Body) -> Body | None:
+    """Return of an entry of managedFields when its manager set annotations of ours, and which; None where none."""
+    owned = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:annotations", {})
+    ours: Body = {key: {} for key in owned if key.startswith(_OURS)}
+    return {"time": entry.get("time"), "fieldsV1": {"f:metadata": {"f:annotations": ours}}} if ours else None
 
 
 def version_of(body: Body) -> int | None:

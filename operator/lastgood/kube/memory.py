@@ -33,6 +33,12 @@ class Watch:
     taken: set[str] = field(default_factory=set)
     refused: dict[str, Refusal] = field(default_factory=dict)
     switched_first: dict[RecordName, Intent] = field(default_factory=dict)
+    asked: dict[str, datetime] = field(default_factory=dict)
+
+    def hear(self, keys: Iterable[str], now: datetime) -> dict[str, datetime]:
+        """Note which annotations wait to be acted on; return since when this process has seen each of them."""
+        self.asked = {key: self.asked.get(key, now) for key in keys}
+        return dict(self.asked)
 
     def refuse(self, what: str, now: datetime) -> Refusal:
         """Note that the API server did not allow something; after a while without, the count begins anew."""

@@ -17,7 +17,7 @@ from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.execute import What
 from lastgood.core.requests.gone import ObservedGone
 from lastgood.core.requests.remember import recalled
-from lastgood.core.requests.requests import waiting_records
+from lastgood.core.requests.requests import pending, waiting_records
 from lastgood.core.serving.soak import serves
 from lastgood.core.snapshot.capture import asks_for_capture
 from lastgood.core.snapshot.observed import ObservedSnapshot
@@ -132,7 +132,8 @@ class Observer:
         )
         if whole.status.available_at and not serves(observed):
             watch.unserved = observed.now
-        return replace(observed, unserved=watch.unserved)
+        asked = watch.hear((request.key for request in pending(observed)), observed.now)
+        return replace(observed, unserved=watch.unserved, asked=asked)
 
     def _unusable(self, key: Key, deployment: ModelDeployment) -> Mapping[str, Unusable]:
         """Return what of a deployment can never be looked at, judged once for each body."""

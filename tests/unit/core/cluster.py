@@ -76,6 +76,11 @@ class Cluster:
         """Return the metadata of an object that was just made; the API server tells its creation in whole seconds."""
         return replace(self.stamped(meta), created=self.now.replace(microsecond=0))
 
+    def annotated(self, meta: Meta, word: str, text: str) -> Meta:
+        """Return the metadata with an annotation; the API server tells when it was set, in whole seconds."""
+        times = dict(meta.annotated) | {word: self.now.replace(microsecond=0)}
+        return replace(self.stamped(meta), annotations=dict(meta.annotations) | {word: text}, annotated=times)
+
     def apply(self, body: Mapping[str, Any]) -> None:
         """Merge an apply configuration into the workload; a changed template starts a rollout."""
         if self.workload is None:

@@ -57,8 +57,7 @@ def annotate(word: str, text: str) -> Event:
     """Somebody annotates the ModelDeployment."""
 
     def happen(simulation: Simulation) -> None:
-        meta = simulation.stamped(simulation.deployment.meta)
-        meta = replace(meta, annotations=dict(meta.annotations) | {word: text})
+        meta = simulation.annotated(simulation.deployment.meta, word, text)
         simulation.deployment = replace(simulation.deployment, meta=meta)
 
     return Event(f"annotate {word}={text!r}", happen)
@@ -69,8 +68,7 @@ def annotate_workload(text: str) -> Event:
 
     def happen(simulation: Simulation) -> None:
         if simulation.workload:
-            meta = simulation.stamped(simulation.workload.meta)
-            meta = replace(meta, annotations=dict(meta.annotations) | {EMERGENCY: text})
+            meta = simulation.annotated(simulation.workload.meta, EMERGENCY, text)
             simulation.workload = replace(simulation.workload, meta=meta)
 
     return Event(f"annotate workload {text!r}", happen)

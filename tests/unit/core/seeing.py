@@ -1,12 +1,13 @@
 """What an operator sees of a cluster of plain values; one that has just started sees half of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from lastgood.api.facts.remembered import NOTHING, Remembered
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.requests.gone import ObservedGone
 from lastgood.core.requests.remember import recalled
+from lastgood.core.requests.requests import pending
 from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Observed
 from lastgood.core.trust.policy import Trust
@@ -32,7 +33,7 @@ class Seeing(Cluster):
         watch = self.memory.watch(HERE, self.deployment)
         kept = Remembered.from_text(self.kept) if self.kept else NOTHING
         whole = recalled(self.deployment, kept)
-        return Observed(
+        observed = Observed(
             now=self.now,
             deployment=whole,
             workload=self.workload,
@@ -52,6 +53,7 @@ class Seeing(Cluster):
             remembered=kept,
             recalled=whole.status != self.deployment.status,
         )
+        return replace(observed, asked=watch.hear((request.key for request in pending(observed)), self.now))
 
     def observed_gone(self) -> ObservedGone:
         """Return what is known while the ModelDeployment is not there."""

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
-from lastgood.api.facts.deployment_status import DeploymentStatus
+import pytest
+
+from lastgood.api.facts.deployment_status import DeploymentStatus, Done
 from lastgood.api.facts.signal import Verdict
-from lastgood.api.names import DIGEST_STAMP, Outcome, Reason
+from lastgood.api.names import DIGEST_STAMP, Outcome, Reason, RecordName
 from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
@@ -137,6 +139,24 @@ def test_continuation_is_not_lost_to_a_request_that_switches_nothing() -> None:
 def test_nothing_is_switched_to_what_was_read_before_the_lock() -> None:
     stale = replace(before(record(**INTENT)), checked=checked(V2, at=NOW.replace(year=NOW.year - 1)))
     assert decide(stale).action == Verify(snapshot=V2)
+
+
+@pytest.mark.parametrize(("named", "lost"), [("rb-1", True), ("x", False)])
+def test_continuation_is_not_lost_to_a_record_that_says_it_goes_on(named: str, lost: bool) -> None:  # noqa: FBT001 - a column of the table
+    asked = record(asked=spec(continues=RecordName(named)))
+    observed = having(world(records=(asked,)), continues={"record": "rb-1", "reason": "x", "message": "x", "spec": {}})
+    decision = decide(observed)
+    assert isinstance(decision.action, UpdateDeployment)
+    assert (decision.action.status.continues is None) is lost
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [("Rejected", Reason.TRIGGER_FIRED), ("Failed", Reason.RATE_LIMITED)])
+def test_records_that_say_a_trigger_made_them_and_are_rejected_do_not_use_up_its_rollbacks(
+    outcome: str, reason: Reason
+) -> None:
+    done = tuple(Done(name=RecordName(f"x{n}"), at=ago(minutes=20), automatic=True, outcome=outcome) for n in range(3))
+    firing = having(world(tallies={"accuracy": tally(Verdict.BREACHED)}), rollbacks=done)
+    assert decide(firing).reason == reason
 
 
 def test_forged_continuation_of_nothing_makes_no_records_for_ever() -> None:

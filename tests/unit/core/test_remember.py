@@ -7,7 +7,7 @@ import pytest
 
 from lastgood.api.facts.deployment_status import MAX_HANDLED, MAX_LEFT, DeploymentStatus, Held, Left
 from lastgood.api.facts.remembered import NOTHING, Proven, Remembered
-from lastgood.api.names import EMERGENCY, Outcome, Reason, RecordName
+from lastgood.api.names import EMERGENCY, Digest, Outcome, Reason, RecordName
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.sources import PvcSource
 from lastgood.core.candidates.likeness import runtime
@@ -278,13 +278,72 @@ def test_record_without_a_uid_that_was_there_before_is_not_acted_upon() -> None:
     assert decision.action.status.outcome == Outcome.SUPERSEDED
 
 
-def test_record_of_a_person_without_from_is_taken_for_what_is_desired() -> None:
+def later(observed: Observed) -> Observed:
+    """Return the world with a ModelDeployment that is younger than every record."""
+    return replace(
+        observed, deployment=replace(observed.deployment, meta=replace(observed.deployment.meta, created=NOW))
+    )
+
+
+def test_record_of_a_person_that_never_began_says_nothing_of_what_is_desired_now() -> None:
+    """What is desired may be new: it never served, and was rejected."""
     asked = record("mine", spec(deployment_uid="", source="", source_digest=""))
-    observed = anew(NOTHING, records=(asked,))
-    later = replace(observed.deployment, meta=replace(observed.deployment.meta, created=NOW))
-    first = decide(replace(observed, deployment=later))
+    first = decide(later(anew(NOTHING, records=(asked,))))
+    assert isinstance(first.action, UpdateRecord)
+    assert first.action.status.outcome == Outcome.SUPERSEDED
+
+
+def test_record_of_a_person_that_began_says_what_it_replaced() -> None:
+    facts = {"deployment_uid": "uid-of-the-old-one", "source": name(3), "source_digest": digest(3)}
+    asked = record("mine", spec(deployment_uid="", source="", source_digest=""), **facts)
+    first = decide(later(anew(NOTHING, records=(asked,))))
     assert isinstance(first.action, UpdateDeployment)
     assert [item.digest for item in first.action.status.left] == [digest(3)]
+
+
+def flood(number: int) -> tuple[ModelRollback, ...]:
+    """Return records that anybody may create, which say that as many digests were left."""
+    return tuple(
+        record(f"e{at:02}", spec(deployment_uid="", source=name(40), source_digest=Digest(f"sha256:{at:064x}")))
+        for at in range(number)
+    )
+
+
+def test_records_that_anybody_may_create_do_not_push_out_what_was_left() -> None:
+    kept = KEPT
+    for one in flood(MAX_LEFT + 3):
+        decision = decide_gone(gone(one, remembered=kept))
+        if isinstance(decision.action, Remember):
+            kept = decision.action.facts
+    assert len(kept.left) == MAX_LEFT
+    assert digest(3) in {item.digest for item in kept.left}
+
+
+def test_nor_do_they_push_it_out_of_a_status() -> None:
+    observed = later(anew(KEPT, records=flood(MAX_LEFT + 3)))
+    for _ in range(3 * MAX_LEFT):
+        decision = decide(observed)
+        match decision.action:
+            case UpdateDeployment(status=status):
+                observed = declaring(observed, status=status)
+            case UpdateRecord(record=of, status=status):
+                made = tuple(replace(item, status=status) if item == of else item for item in observed.records)
+                observed = replace(observed, records=made)
+            case _:
+                break
+    assert all(item.status.outcome for item in observed.records)
+    assert digest(3) in {item.digest for item in observed.deployment.status.left}
+
+
+def test_record_of_the_very_second_in_which_the_deployment_was_made_has_to_have_begun() -> None:
+    """Else whoever makes it then has every good snapshot rejected."""
+    good = record("forged", spec(deployment_uid="other", source=name(1), source_digest=digest(1)))
+    observed = anew(NOTHING, records=(replace(good, meta=replace(good.meta, created=NOW)),))
+    first = decide(later(observed))
+    assert isinstance(first.action, UpdateRecord)
+    began = replace(good, status=replace(good.status, deployment_uid="other", source=name(1), source_digest=digest(1)))
+    observed = anew(NOTHING, records=(replace(began, meta=replace(began.meta, created=NOW)),))
+    assert isinstance(decide(later(observed)).action, UpdateDeployment)
 
 
 # What a person releases

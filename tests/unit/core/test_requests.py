@@ -30,7 +30,7 @@ from lastgood.core.requests.requests import (
     spec_of,
     waiting_records,
 )
-from lastgood.core.state import CreateRecord, Observed, Tell, UpdateDeployment, UpdateRecord
+from lastgood.core.state import CreateRecord, Observed, SwitchFirst, Tell, UpdateDeployment, UpdateRecord, Verify
 from tests.unit.core.builders import (
     DEPLOYMENT,
     UID,
@@ -325,9 +325,11 @@ def test_record_without_a_uid_is_for_whoever_has_the_name() -> None:
 
 
 def test_emergency_of_a_deployment_that_is_gone_stops_nothing() -> None:
-    """A record that is not for us must not end the rollback that runs."""
+    """A record that is not for us must not end the rollback that runs, nor keep it waiting; it ends when that waits."""
     alien = record("alien", spec(deployment_uid="gone", emergency=True))
-    assert decide(locked(world(), record(), [alien])).reason == Reason.SUPERSEDED
+    assert isinstance(decide(locked(world(), record(), [alien])).action, Verify)
+    verifying = world(verifying=frozenset({name(2)}))
+    assert decide(locked(verifying, record(), [alien])).reason == Reason.SUPERSEDED
     ended = replace(alien, status=replace(alien.status, outcome=Outcome.SUPERSEDED))
     assert decide(locked(world(), record(), [ended])).reason == Reason.WAITING
 
@@ -352,7 +354,22 @@ def test_what_a_trigger_asked_is_void_when_something_else_serves(asked: Rollback
 def test_request_outranks_a_trigger_and_a_waiting_record_both() -> None:
     observed = annotated(world(), emergency_rollback="INC-1: x")
     assert decide(observed).reason == Reason.EMERGENCY
-    assert decide(replace(observed, records=(record(),))).reason == Reason.ACCEPTED
+    assert decide(replace(observed, records=(record(),))).reason == Reason.EMERGENCY
+    asked = annotated(world(), rollback="x")
+    assert decide(asked).reason == Reason.REQUESTED
+    assert decide(replace(asked, records=(record(),))).reason == Reason.ACCEPTED
+
+
+def test_records_that_anybody_may_create_do_not_keep_an_emergency_waiting() -> None:
+    aliens = tuple(record(f"a{number}", spec(deployment_uid="gone")) for number in range(50))
+    past = tuple(record(f"p{number}", spec(source=name(33), source_digest="")) for number in range(50))
+    observed = annotated(world(records=aliens + past), emergency_rollback="INC-1: x")
+    decision = decide(observed)
+    assert isinstance(decision.action, CreateRecord)
+    made = record(decision.action.name, decision.action.spec)
+    made = replace(made, intent=decision.action.intent)
+    then = decide(replace(observed, records=(*observed.records, made)))
+    assert isinstance(then.action, SwitchFirst)
 
 
 def test_emergency_is_recorded_while_another_rollback_runs() -> None:

@@ -10,9 +10,11 @@ from lastgood.api import names
 from lastgood.api.facts.deployment_status import Active
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
-from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, Type
+from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName, Type
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.core.decide import decide
+from lastgood.core.requests.record_names import record_names
+from lastgood.core.requests.requests import as_stored, made_for, pending, spec_of, waiting_records
 from lastgood.core.rollback import course as rollback
 from lastgood.core.rollback.course import opening
 from lastgood.core.rollback.run import Run
@@ -34,6 +36,7 @@ from tests.unit.core.builders import (
     V1,
     V2,
     ago,
+    annotated,
     checked,
     condition,
     declaring,
@@ -84,8 +87,43 @@ def test_record_that_was_removed_is_written_again() -> None:
 
 def test_forged_record_of_the_name_changes_nothing() -> None:
     """Whoever deletes the record and makes another of its name does not choose the target."""
-    observed = replace(before(), records=(record(asked=spec(to=name(1), emergency=True)),))
+    given = next(record_names(world()))
+    observed = replace(before(record(given)), records=(record(given, spec(to=name(1), emergency=True)),))
     assert status_of(decide(observed)).target == name(2)
+
+
+def test_record_that_a_person_made_under_the_name_of_the_one_that_runs_is_a_request_of_its_own() -> None:
+    """What runs goes on under another name; the new one is not taken for done when it ends."""
+    asked = spec(to=name(1), emergency=True)
+    observed = replace(before(), records=(record(asked=asked),))
+    decision = decide(observed)
+    assert isinstance(decision.action, UpdateDeployment)
+    active = decision.action.status.active
+    assert active is not None
+    assert active.name == next(record_names(world()))
+    then = declaring(observed, status=decision.action.status)
+    assert [item.spec for item in waiting_records(then)] == [asked]
+
+
+@pytest.mark.parametrize("claimed", [name(33), name(4)])
+def test_replaced_snapshot_that_never_served_here_is_refused(claimed: SnapshotName) -> None:
+    """A misspelt one left nothing, so that an emergency went to the bad one, and succeeded."""
+    asked = spec(source=claimed, source_digest="", emergency=True)
+    decision = decide(world(records=(record(asked=asked),)))
+    assert isinstance(decision.action, UpdateRecord)
+    assert decision.action.status.outcome == Outcome.REJECTED
+    assert f"spec.from: {claimed} has not served here; omit spec.from" in decision.action.status.message
+
+
+@pytest.mark.parametrize("forged", [{"continues": "x"}, {"automatic": True}, {"source": name(2), "source_digest": ""}])
+def test_record_under_the_next_name_that_asks_for_something_else_does_not_stand_for_the_annotation(
+    forged: dict[str, Any],
+) -> None:
+    observed = annotated(world(), emergency_rollback="INC-1: backdoor")
+    own = as_stored(spec_of(observed, next(pending(observed))))
+    given = next(record_names(observed))
+    assert made_for(observed, record(given, own))
+    assert not made_for(observed, record(given, as_stored(replace(own, **forged))))
 
 
 def test_forged_lock_is_let_go() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,23 @@ async def test_two_who_make_the_config_map_at_once_lose_nothing() -> None:
     world.server.before = faster
     await world.facts.keep("ml", "digits", KEPT)
     assert set(world.data()) == {"digits", "letters"}
+
+
+async def test_reading_on_its_way_when_all_is_forgotten_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Lease comes back while a read is on its way: another replica may have written since it was asked."""
+    world = World()
+    world.write({"digits": KEPT.as_text()})
+    get = world.server.get
+
+    async def slow(*asked: Any) -> Any:
+        answer = await get(*asked)
+        world.facts.forget()
+        return answer
+
+    monkeypatch.setattr(world.server, "get", slow)
+    world.facts.of("ml", "digits")
+    await world.facts.read("ml")
+    assert world.facts.of("ml", "digits") == (None, "")
+    monkeypatch.setattr(world.server, "get", get)
+    await world.facts.read("ml")
+    assert world.facts.of("ml", "digits") == (KEPT, "")

@@ -71,6 +71,17 @@ def unfinished(
     return Unfinished(held=held, left=() if is_bad_copy(spec) else (left,))
 
 
+def inherited(known: tuple[Left, ...], found: tuple[Left, ...], *, began: bool) -> tuple[Left, ...]:
+    """Return what was left, with what a record says was left as well.
+
+    `began` says that the operator began it; of any other record, which anybody may create, it fills free room alone:
+    else many of them push out what was really left.
+    """
+    digests = {item.digest for item in known}
+    new = tuple(item for item in found if item.digest not in digests)
+    return joined(known, new) if began else joined(new, known) if new else known
+
+
 Rule = Callable[[ObservedGone, ModelRollback], Step | None]
 
 
@@ -88,8 +99,8 @@ def kept(observed: ObservedGone, record: ModelRollback) -> Step | None:
         return None
     if observed.remembered is None:
         return Step(reason=Reason.NOT_READ, message=observed.remembered_problem, after=5.0)
-    known = {item.digest for item in observed.remembered.left}
-    if observed.remembered.held and known.issuperset(item.digest for item in found.left):
+    left = inherited(observed.remembered.left, found.left, began=bool(record.status.deployment_uid))
+    if observed.remembered.held and left == observed.remembered.left:
         return None
     refused = observed.refused.get(REMEMBERED)
     if refused is not None and observed.now - refused < RETRY:
@@ -98,7 +109,7 @@ def kept(observed: ObservedGone, record: ModelRollback) -> Step | None:
     facts = replace(
         observed.remembered,
         held=observed.remembered.held or found.held,
-        left=joined(observed.remembered.left, [item for item in found.left if item.digest not in known]),
+        left=left,
     )
     message = f"{found.held.snapshot} was rejected by ModelRollback {record.name} of a deleted ModelDeployment"
     return Step(reason=Reason.REMEMBERED, message=message, action=Remember(facts=facts.written), tell=Tell.INFO)

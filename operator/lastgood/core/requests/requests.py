@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lastgood.api.facts.deployment_status import Served
-from lastgood.api.fields import parse_time
+from lastgood.api.fields import Fields, parse_time
 from lastgood.api.names import (
     EMERGENCY,
     OPT_IN_LABEL,
@@ -20,11 +20,12 @@ from lastgood.api.names import (
     SnapshotName,
 )
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec
-from lastgood.core.requests.gone import unfinished
+from lastgood.core.requests.gone import inherited, unfinished
 from lastgood.core.requests.record_names import free_name, is_given
 from lastgood.core.requests.remember import by_age, recalling
 from lastgood.core.rollback.outcomes import ended
 from lastgood.core.state import CreateRecord, Observed, Step, Tell, UpdateDeployment, UpdateRecord
+from lastgood.core.workload import stamped_as
 
 _DIRECTIVE = re.compile(r"\s*(to|before)=([^\s,]+?)(:(?=\s|$)|,|(?=\s|$))")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -164,13 +165,33 @@ def spec_of(observed: Observed, request: Request) -> RollbackSpec:
     wish = parse_wish(request.text)
     return base_spec(
         observed,
-        asked=observed.now,
+        asked=asked_at(observed, request),
         to=wish.to,
         before=wish.before,
         reason=wish.reason,
         incident=wish.incident,
         emergency=request.annotation == EMERGENCY,
     )
+
+
+def asked_at(observed: Observed, request: Request) -> datetime:
+    """Return when an annotation was set: what it means is what served then, however late it can be acted on.
+
+    That is when this process first saw it, or what the API server says, which counts in whole seconds, where that is
+    earlier: it may have been set while no process was there to see it.
+    """
+    first, workload = observed.asked.get(request.key, observed.now), observed.workload
+    meta = workload.meta if request.on_workload and workload else observed.deployment.meta
+    told = meta.annotated.get(request.annotation)
+    return min(first, told + timedelta(seconds=1)) if told else first
+
+
+def called(observed: Observed) -> Step | None:
+    """An annotated emergency becomes a record before anything else is looked at: others may be many, and forged."""
+    if any(record.spec.emergency for record in waiting_records(observed)):
+        return None
+    step = requested(observed)
+    return step if step and step.reason == Reason.EMERGENCY else None
 
 
 def requested(observed: Observed) -> Step | None:
@@ -219,12 +240,18 @@ def made_for(observed: Observed, record: ModelRollback) -> str:
     """Return the key of the annotation that asks for just what a record asks for, or nothing."""
     if not is_given(observed, record.name):
         return ""
+    status = observed.deployment.status
     for request in pending(observed):
-        wish = spec_of(observed, request)
-        same = (wish.reason or "no reason given", wish.to, wish.before, wish.emergency)
-        if same == (record.spec.reason, record.spec.to, record.spec.before, record.spec.emergency):
+        wish = as_stored(spec_of(observed, request))
+        serves = replace(wish, source=status.snapshot, source_digest=status.digest)
+        if record.spec in (wish, as_stored(serves)):
             return request.key
     return ""
+
+
+def as_stored(spec: RollbackSpec) -> RollbackSpec:
+    """Return a record's spec as it is read back from the API server."""
+    return RollbackSpec.from_fields(Fields(spec.as_body(), strict=False))
 
 
 def waiting_records(observed: Observed) -> list[ModelRollback]:
@@ -266,24 +293,31 @@ def of_another(observed: Observed) -> Step | None:
 def _was_there_before(observed: Observed, record: ModelRollback) -> bool:
     """Nothing of an earlier ModelDeployment is younger than this one; its uid is what anybody may write.
 
-    Else whoever may create records could have every good snapshot left, in one second and without serving it.
+    Else whoever may create records could have every good snapshot left, in one second and without serving it. One of
+    the very same second has to show that it was begun: in its status, which only the operator writes, or on the pods.
     """
     made, ours = record.meta.created, observed.deployment.meta.created
-    return made is None or ours is None or made <= ours
+    return made is None or ours is None or made < ours or (made == ours and _was_begun(observed, record))
+
+
+def _was_begun(observed: Observed, record: ModelRollback) -> bool:
+    """Tell whether a record was carried out: an early switch is on the pods before it is in the status."""
+    intent, workload = record.intent, observed.workload
+    early = intent is not None and workload is not None and stamped_as(workload, intent.target, intent.digest)
+    return bool(record.status.deployment_uid) or early
 
 
 def _inherited(observed: Observed, record: ModelRollback) -> Step | None:
     """Take over what an earlier ModelDeployment of this name had left, and could not say any more."""
-    named = observed.snapshot(record.status.source or record.spec.source or observed.deployment.snapshot)
+    named = observed.snapshot(record.status.source or record.spec.source)
     found, status = unfinished(record, observed.workload, observed.now, named), observed.deployment.status
     if found is None:
         return None
-    known = {item.digest for item in status.left}
     wanted = status.held is None and found.held.snapshot == observed.deployment.snapshot != status.snapshot
-    new = tuple(item for item in found.left if item.digest not in known)
-    if not new and not wanted:
+    left = inherited(status.left, found.left, began=bool(record.status.deployment_uid))
+    if left == status.left and not wanted:
         return None
-    facts = replace(status, held=found.held if wanted else status.held, left=(*status.left, *new))
+    facts = replace(status, held=found.held if wanted else status.held, left=left)
     message = f"{found.held.snapshot} was rejected by ModelRollback {record.name} of an earlier ModelDeployment"
     return recalling(facts, message)
 
@@ -294,13 +328,15 @@ def of_the_past(observed: Observed) -> Step | None:
     What a trigger or a failed target asked for is overtaken when something else serves. A person may name what served
     before; but nobody's word for a digest is taken: it would be left, or quarantined, without ever having been here.
     """
-    for record in waiting_records(observed):
+    for record in waiting_records(observed)[:1]:  # the one whose turn it is: the others may be many
         spec, status = record.spec, observed.deployment.status
         if (spec.automatic or spec.continues) and spec.source != status.snapshot:
             message = f"requested for {spec.source or 'none'}, but the current snapshot is {status.snapshot or 'none'}"
             return _dropped(observed, record, Outcome.SUPERSEDED, Reason.SUPERSEDED, message)
-        if spec.source and spec.source_digest not in ("", served_digest(observed, spec.source)):
-            message = f"spec.from: {spec.source} has not served here with that digest; omit spec.from"
+        known = served_digest(observed, spec.source)
+        if spec.source and (not known or spec.source_digest not in ("", known)):
+            which = f"{spec.source} has not served here{' with that digest' if known else ''}"
+            message = f"spec.from: {which}; omit spec.from, or name the snapshot that is to be replaced"
             return _dropped(observed, record, Outcome.REJECTED, Reason.REQUEST_REJECTED, message)
     return None
 

@@ -20,9 +20,16 @@ from lastgood.api.specs.rollback import ModelRollback, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.candidates.eligible import was_eligible
 from lastgood.core.candidates.verified import verification, verified_at
-from lastgood.core.requests.record_names import free_name
+from lastgood.core.requests.record_names import free_name, is_given
 from lastgood.core.requests.remember import remembered
-from lastgood.core.requests.requests import made_for, mark_handled, served_digest, serving_at, waiting_records
+from lastgood.core.requests.requests import (
+    as_stored,
+    made_for,
+    mark_handled,
+    served_digest,
+    serving_at,
+    waiting_records,
+)
 from lastgood.core.rollback import switched
 from lastgood.core.rollback.closing import close
 from lastgood.core.rollback.named import no_target
@@ -50,7 +57,8 @@ def advance(observed: Observed) -> Step | None:
         return None
     spec = RollbackSpec.from_fields(Fields(active.spec, strict=False))
     record = observed.active
-    if record is None and active.name in observed.taken:
+    other = record is not None and not is_given(observed, record.name) and not _is_asked(record.spec, spec)
+    if other or (record is None and active.name in observed.taken):
         ours = spec.deployment == observed.deployment.meta.name and spec.source
         return _renamed(observed, active) if ours else _let_go(observed, active)
     if record is None:
@@ -63,6 +71,15 @@ def advance(observed: Observed) -> Step | None:
         )
     run = Run(observed=observed, spec=spec, record=record, lock=active)
     return _next(run.knowing(active.intent))
+
+
+def _is_asked(record: RollbackSpec, spec: RollbackSpec) -> bool:
+    """Tell whether a record asks for what the lock says.
+
+    A person may have deleted theirs and made another of its name, which is a request of its own. Under a name that we
+    gave, another one is forged: it changes nothing, and does not keep us busy.
+    """
+    return replace(record, source=spec.source, source_digest=spec.source_digest) == spec
 
 
 def begin(observed: Observed) -> Step | None:
@@ -84,7 +101,7 @@ def opening(observed: Observed, step: Step, create: CreateRecord) -> tuple[Step,
     if earlier or observed.deployment.status.active is not None:
         return (step,)
     meta = Meta(namespace=observed.deployment.meta.namespace, name=create.name, created=observed.now)
-    spec = RollbackSpec.from_fields(Fields(create.spec.as_body(), strict=False))  # as it is read back
+    spec = as_stored(create.spec)
     run = without_lock(observed, ModelRollback(meta=meta, spec=spec))
     if create.spec.emergency:
         return (replace(step, action=replace(create, intent=_intent(run))),)
@@ -139,10 +156,15 @@ def _lock(run: Run) -> Step:
         status,
         active=Active(name=record.name, since=observed.now, spec=run.spec.as_body(), intent=intent),
         handled=mark_handled(observed, key, record.name) if key else status.handled,
-        continues=None if run.spec.continues else status.continues,
+        continues=None if run.spec.continues and _goes_on(run) else status.continues,
     )
     message = f"ModelRollback {record.name}: {run.spec.reason[:256]}"
     return Step(reason=Reason.ACCEPTED, message=message, action=UpdateDeployment(status=facts), facts=facts)
+
+
+def _goes_on(run: Run) -> bool:
+    """Tell whether a record goes on where the one that it names failed; anybody may write that it does."""
+    return (run.observed.deployment.status.continues or {}).get("record") == run.spec.continues
 
 
 def _carried_out(run: Run) -> Intent | None:

@@ -190,7 +190,9 @@ def question_of(observed: Observed, firing: FiredTrigger | None) -> Question:
 
 def _rate_limited(observed: Observed) -> Step | None:
     limit = observed.deployment.rollback.max_per_hour
-    recent = [item for item in observed.deployment.status.rollbacks if item.automatic and item.at]
+    done = observed.deployment.status.rollbacks
+    # A trigger's own is never rejected: anybody may create a record that says it is one, and is.
+    recent = [item for item in done if item.automatic and item.at and item.outcome != Outcome.REJECTED]
     times = [item.at for item in recent if item.at and observed.now - item.at < _HOUR]
     if len(times) < limit:
         return None

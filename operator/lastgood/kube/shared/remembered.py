@@ -60,6 +60,7 @@ class RememberedFacts:
         self._kept: dict[str, Kept] = {}
         self._uids: dict[tuple[str, str], str] = {}
         self._doubtful: set[tuple[str, str]] = set()
+        self._era = 0  # of what is known: it ends when all is forgotten
         self._asked = asyncio.Event()
 
     def of(self, namespace: str, name: str, uid: str = "") -> tuple[Remembered | None, str]:
@@ -87,6 +88,7 @@ class RememberedFacts:
         """Read everything again: another replica may have written meanwhile."""
         self._kept.clear()
         self._doubtful.clear()
+        self._era += 1
 
     async def keep(self, namespace: str, name: str, facts: Remembered) -> None:
         """Write what is to be kept of a ModelDeployment; nothing is kept of one with nothing.
@@ -149,14 +151,21 @@ class RememberedFacts:
     async def read(self, namespace: str) -> None:
         """Read one namespace's facts now."""
         doubtful = {key for key in self._doubtful if key[0] == namespace}
-        before = self._kept.setdefault(namespace, Kept())
+        before, era, body = self._kept.setdefault(namespace, Kept()), self._era, None
+        problem: ApiError | None = None
         try:
             body = await self._client.get(CONFIGMAPS, self._namespace, name_for(namespace))
         except NotFoundError:
-            self._kept[namespace] = Kept(read=True)
+            pass
         except ApiError as error:
-            self._failed(namespace, error)
+            problem = error
+        if era != self._era:
+            return  # all of it was forgotten meanwhile: another replica may have written since this was asked
+        if problem:
+            self._failed(namespace, problem)
             return
+        if body is None:
+            self._kept[namespace] = Kept(read=True)
         else:
             self._learn(namespace, body, again=bool(before.problem))
         self._doubtful -= doubtful
@@ -175,7 +184,7 @@ class RememberedFacts:
 
     def _learn(self, namespace: str, body: Body, *, again: bool = False) -> None:
         """What our own write has told us already is not unsaid by a reading that began before it."""
-        known, version = self._kept[namespace], version_of(body)
+        known, version = self._kept.setdefault(namespace, Kept()), version_of(body)
         if known.read and not again and known.version is not None and version is not None and version < known.version:
             return
         texts = {str(key): str(text) for key, text in (body.get("data") or {}).items()}
