@@ -9,9 +9,9 @@ from lastgood.api.facts.deployment_status import DeploymentStatus
 from lastgood.api.names import Reason, Type
 from lastgood.api.specs.rollback import Candidate
 from lastgood.api.specs.snapshot import ModelSnapshot
-from lastgood.core.candidates.eligible import Question
+from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.candidates.proof import Proof, proof_of
-from lastgood.core.candidates.selection import ask, select
+from lastgood.core.candidates.selection import ask, best, select
 from lastgood.core.requests.requests import base_spec
 from lastgood.core.serving.soak import soak_end
 from lastgood.core.serving.triggers import normal_question
@@ -60,10 +60,12 @@ def fallback(observed: Observed) -> Fallback:
         return Fallback(normal=normal, proof=proof_of(observed, normal), candidates=candidates)
     if not any(item.reason in BY_QUESTION for item in candidates):
         return Fallback(candidates=candidates)
-    emergency, _ = select(observed, emergency_question(observed))
-    asked, _ = select(observed, ask(observed, base_spec(observed)))
-    proof = proof_of(observed, emergency) if emergency else Proof.VERIFIED
-    on_request = emergency is not None and asked == emergency
+    emergency = best(observed, emergency_question(observed))
+    if emergency is None:
+        return Fallback(candidates=candidates)
+    proof = proof_of(observed, emergency)
+    # What a person may take, an emergency may take as well: so the best for both is the same, or not for a person.
+    on_request = ineligible(observed, ask(observed, base_spec(observed)), emergency) is None
     return Fallback(emergency=emergency, proof=proof, on_request=on_request, candidates=candidates)
 
 

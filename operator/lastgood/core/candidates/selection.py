@@ -72,6 +72,11 @@ def select(observed: Observed, question: Question) -> tuple[ModelSnapshot | None
     return chosen, tuple(candidates)
 
 
+def best(observed: Observed, question: Question) -> ModelSnapshot | None:
+    """Return what `select` would choose, without what was found of the others."""
+    return next((item for item in family(observed) if ineligible(observed, question, item) is None), None)
+
+
 def _merit(observed: Observed, question: Question, snapshot: ModelSnapshot) -> str:
     """Say what speaks for the target; for one that never served, whose word it is."""
     match proof_of(observed, snapshot):
