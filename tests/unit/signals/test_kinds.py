@@ -38,11 +38,10 @@ def read(body: Mapping[str, object], *, check: bool = False) -> Source:
     return read_source(Fields(dict(body), "spec.triggers[0]"), check=check)
 
 
-def test_kinds_are_found_by_the_fields_that_declare_them() -> None:
-    assert {name: (kind.conditional, kind.for_checks, kind.asks_pods) for name, kind in kinds().items()} == {
-        "http": (True, True, True),
-        "workload": (False, False, False),
-    }
+@pytest.mark.parametrize(("name", "facts"), [("http", (True, True, True)), ("workload", (False, False, False))])
+def test_kinds_are_found_by_the_fields_that_declare_them(name: str, facts: tuple[bool, ...]) -> None:
+    kind = kinds()[name]
+    assert (kind.conditional, kind.for_checks, kind.asks_pods) == facts
 
 
 @pytest.mark.usefixtures("added")
@@ -61,12 +60,12 @@ async def test_a_module_is_all_that_a_new_kind_takes(present: str, verdict: Verd
 
 @pytest.mark.usefixtures("added")
 def test_what_is_declared_is_one_kind_that_is_known() -> None:
-    with pytest.raises(InvalidSpecError, match="must have exactly one of annotation and http and work"):
+    with pytest.raises(InvalidSpecError, match=r"must have exactly one of annotation and .*http and .*workload"):
         read({"name": "two", "workload": {}, **DECLARED})
     with pytest.raises(InvalidSpecError, match="must have exactly one of http"):
         read(DECLARED, check=True)
 
 
 def test_what_no_module_knows_is_refused() -> None:
-    with pytest.raises(InvalidSpecError, match="must have exactly one of http and workload"):
-        read(DECLARED)
+    with pytest.raises(InvalidSpecError, match=r"must have exactly one of .*http and .*workload"):
+        read({"name": "odd", "weather": {}})

@@ -84,7 +84,7 @@ def fired(observed: Observed) -> list[FiredTrigger]:
             name=trigger.name,
             severity=trigger.severity,
             value=observed.tallies[trigger.name].value,
-            condition=trigger.failure_condition or "workload",
+            condition=trigger.failure_condition or trigger.source.kind,
         )
         for trigger in observed.deployment.triggers
         if breached(observed, trigger)
