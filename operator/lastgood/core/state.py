@@ -29,8 +29,7 @@ class Checked:
     """A verification that this process finished; `reason` is Verified, DigestMismatch or Unreadable.
 
     `uid` is the ModelSnapshot's: one that is created again under its name may mean other bytes. `examined` and `scan`
-    are None where nobody looked. `copy` is the copy that was read, such as `mirrors[0]`; `passed_over` are those
-    before it.
+    are None where nobody looked. `copy` was read, such as `mirrors[0]`, and `passed_over` before it.
     """
 
     uid: str
@@ -108,11 +107,11 @@ class Observed:
     quarantine it did not, with the time; `switched_first` has the records for which this process has switched before
     it had the lock, and to what; `began` is when the rollback that is asked about begins, where it has no lock yet;
     `nonce` is 32 hex digits that nobody can foresee; `heard` is what external scanners told this process.
-    `remembered` is what is kept of this ModelDeployment beyond its deletion, None where it could not be read yet,
-    with a sentence why not, if there is one; `recalled` means that its status has been completed from there.
-    `unusable` says why triggers and checks can never be looked at, by `trigger/NAME` and `check/NAME`; `watched` is
-    since when this process has looked at what serves, and `unserved` when it last saw that not every pod serves it.
-    `asked` is when this process first saw each annotation that waits to be acted on, by the key of its request.
+    `remembered` is what is kept of this ModelDeployment beyond its deletion, None where it could not be read yet, with
+    a sentence why not; `recalled` means that its status has been completed from there. `unusable` says why triggers and
+    checks can never be looked at, by `trigger/NAME` and `check/NAME`; `watched` is since when this process has looked
+    at what serves, `unserved` when it last saw that not every pod serves it, and `asked` when it first saw each
+    annotation that waits to be acted on, by the key of its request.
     """
 
     now: datetime
