@@ -19,6 +19,7 @@ from lastgood.core.state import (
     Action,
     Drift,
     Observed,
+    QuarantineDigest,
     RunChecks,
     Switch,
     UpdateDeployment,
@@ -47,7 +48,7 @@ from tests.unit.core.builders import (
     workload,
     world,
 )
-from tests.unit.core.moments import AVAILABLE, INTENT, SWITCHED, after, before, ended, status_of
+from tests.unit.core.moments import AVAILABLE, EMERGENCY, INTENT, SWITCHED, after, before, ended, status_of
 
 # After the switch
 
@@ -281,3 +282,12 @@ def test_named_target_or_none() -> None:
     assert target_of(replace(before(record(asked=asked, **facts)), checked=checked(V1))) == V1
     refused = replace(before(record(asked=asked)), checked=checked(V1, Reason.UNREADABLE))
     assert ended(decide(refused)) == (Outcome.REJECTED, Reason.UNREADABLE)
+
+
+def test_emergency_quarantines_what_it_left_before_another_one_takes_over() -> None:
+    """The other one may be refused, for a target that is not there: then nobody would do it."""
+    running = after(SWITCHED, EMERGENCY)
+    other = record("second", spec(emergency=True, to=name(33)))
+    first = decide(replace(running, records=(*running.records, other)))
+    assert isinstance(first.action, QuarantineDigest)
+    assert first.action.digest == digest(3)
