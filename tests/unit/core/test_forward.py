@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lastgood.api.facts.deployment_status import Held, Left
+from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import FIELD_MANAGER, Reason, RecordName
 from lastgood.api.specs.deployment import AnnotationBinding
@@ -49,6 +50,7 @@ from tests.unit.core.builders import (
     snapshot,
     spec,
     swapped,
+    tally,
     unverified,
     workload,
     world,
@@ -328,6 +330,14 @@ def test_next_record_goes_on_from_the_target_that_failed() -> None:
     assert (new.emergency, new.incident, new.requested_by, new.before) == (True, "INC-1", "ann", ago(days=1))
     assert new.to == ""
     assert "v2 failed" in new.reason
+
+
+def test_what_goes_on_comes_before_a_trigger_that_would_ask_the_same_again() -> None:
+    """The trigger's record would begin anew: without the incident, and within its cooldown and limit."""
+    failed = after(Reason.VALIDATION_FAILED, emergency=True, incident="INC-1")
+    action = decide(replace(failed, tallies={"accuracy": tally(Verdict.BREACHED)})).action
+    assert isinstance(action, CreateRecord)
+    assert (action.spec.continues, action.spec.emergency, action.spec.incident) == ("rb-1", True, "INC-1")
 
 
 @pytest.mark.parametrize(
