@@ -80,7 +80,7 @@ class Served:
     async def serves(self, snapshot: str) -> None:
         """Wait until a snapshot serves, has soaked, and nothing more is to be done."""
         what = f"{self.namespace}: {snapshot} serves and soaked"
-        # What a signal says a second time within a minute is written when that is over (ADR 25), and then the soak begins.
+        # What a signal says again within a minute is written when that is over (ADR 25), and then the soak begins.
         await until(lambda: self._serves(snapshot), what=what, show=self.shown, within=120.0)
 
     async def _serves(self, snapshot: str) -> bool:
