@@ -1,6 +1,7 @@
 """The door for signals: the module that docs/extending.md shows, put beside the others, is all that a kind takes."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -69,3 +70,13 @@ def test_what_is_declared_is_one_kind_that_is_known() -> None:
 def test_what_no_module_knows_is_refused() -> None:
     with pytest.raises(InvalidSpecError, match=r"must have exactly one of .*http and .*workload"):
         read({"name": "odd", "weather": {}})
+
+
+def test_kinds_are_read_without_an_event_loop_or_a_client() -> None:
+    """The plugin reads ModelDeployments, and has neither (ADR 30)."""
+    heavy = "aiohttp", "asyncio", "kopf", "kubernetes"
+    read_all = (
+        f"from lastgood.api.specs.signals import kinds; import sys; kinds(); print(sys.modules.keys() & {set(heavy)})"
+    )
+    done = subprocess.run([sys.executable, "-c", read_all], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
