@@ -17,6 +17,7 @@ def refused(world: World, group: str, resource: str, probe: Sequence[str], *, un
         group: of the API, such as `apps`.
         resource: its plural, with its subresource.
         probe: a kubectl command that such a policy refuses, tried to see when it is in force and when it is not.
+            It may fail for another reason (the operator made the object first): only what the policy says counts.
         unless: a CEL expression of what is allowed all the same.
     """
     name = f"refuse-{world.namespace}"
@@ -30,8 +31,13 @@ def refused(world: World, group: str, resource: str, probe: Sequence[str], *, un
         {**meta, "kind": "ValidatingAdmissionPolicyBinding", "spec": match},
     )
     try:
-        eventually(lambda: not world.kubectl(*probe, check=False), what="the policy is enforced")
+        eventually(lambda: _denied(world, probe, name), what="the policy is enforced")
         yield
     finally:
         world.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", name)
-    eventually(lambda: world.kubectl(*probe, check=False), what="the policy is gone")
+    eventually(lambda: not _denied(world, probe, name), what="the policy is gone")
+
+
+def _denied(world: World, probe: Sequence[str], policy: str) -> bool:
+    done = world.cluster.kubectl("-n", world.namespace, *probe, check=False)
+    return done.returncode != 0 and f"ValidatingAdmissionPolicy '{policy}'" in done.stderr
