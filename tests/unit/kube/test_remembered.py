@@ -22,7 +22,7 @@ KEPT = Remembered(left=(LEFT,))
 
 class World:
     def __init__(self) -> None:
-        self.server, self.changes = Server(), list[str]()
+        self.server, self.changes = Server(), list[tuple[str, Collection[str] | None]]()
         self.alive: Collection[str] = ()
         self.facts = self.operator()
 
@@ -31,7 +31,7 @@ class World:
             self.server,  # type: ignore[arg-type]  # the simulated server
             namespace="ops",
             alive=lambda _: self.alive,
-            on_change=self.changes.append,
+            on_change=lambda namespace, names: self.changes.append((namespace, names)),
         )
 
     def write(self, data: dict[str, str], namespace: str = "ml") -> None:
@@ -53,7 +53,20 @@ async def test_nothing_is_known_before_the_first_answer_and_an_outage_is_none() 
     world.server.down = False
     await world.facts.read("ml")
     assert world.facts.of("ml", "digits") == (NOTHING, "")
-    assert world.changes == ["ml", "ml"], "whoever waits is woken"
+    assert world.changes == [("ml", None), ("ml", None)], "whoever waits is woken"
+
+
+async def test_a_change_wakes_those_whose_facts_it_is_and_nobody_else() -> None:
+    world = World()
+    world.write({"digits": KEPT.as_text(), "other": KEPT.as_text()})
+    await world.facts.read("ml")
+    world.changes.clear()
+    world.write({"digits": KEPT.as_text(), "other": proven(1).as_text(), "new": KEPT.as_text()})
+    await world.facts.read("ml")
+    assert world.changes == [("ml", {"other", "new"})]
+    world.facts.doubt("ml", "digits")
+    await world.facts.read("ml")
+    assert world.changes[1:] == [("ml", {"digits"})]
 
 
 async def test_what_is_kept_is_read_by_the_next_operator() -> None:

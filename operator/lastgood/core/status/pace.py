@@ -80,7 +80,7 @@ def _changed(known: DeploymentStatus, report: DeploymentStatus) -> Iterator[tupl
     """Yield the conditions that differ by more than a time in a message, such as the end of a soak, which moves."""
     for type_ in known.conditions.keys() | report.conditions.keys():
         before, after = known.conditions.get(type_), report.conditions.get(type_)
-        if _timeless(before) != _timeless(after):
+        if before != after and _timeless(before) != _timeless(after):
             yield before, after
 
 

@@ -33,12 +33,13 @@ def report(observed: Observed, step: Step, alerts: tuple[Alert, ...] | None = No
     `alerts` are what people were told and still is so; None where that was not looked at, and stays as it was.
     """
     facts = step.facts or observed.deployment.status
-    seen = replace(observed, deployment=replace(observed.deployment, status=facts))
-    facts = replace(facts, available_at=_available_at(seen))
-    seen = replace(observed, deployment=replace(observed.deployment, status=facts))
+    seen = _seen(observed, facts)
+    if facts.available_at is None and serves(seen):
+        facts = replace(facts, available_at=observed.now)
+        seen = _seen(observed, facts)
     # Health first: the soak counts from the moment when it became healthy, which may be this one.
     health = merge_conditions(facts.conditions, [_condition(observed, _healthy(seen))], observed.now)
-    seen = replace(observed, deployment=replace(observed.deployment, status=replace(facts, conditions=health)))
+    seen = _seen(seen, replace(facts, conditions=health)) if health != facts.conditions else seen
     found = fallback(seen) if observed.complete else Fallback()
     conditions = merge_conditions(facts.conditions, _conditions(seen, step, found), observed.now)
     if observed.complete:
@@ -83,11 +84,10 @@ def _going_back(facts: DeploymentStatus, found: Fallback) -> DeploymentStatus:
     )
 
 
-def _available_at(observed: Observed) -> datetime | None:
-    status = observed.deployment.status
-    if status.available_at or not serves(observed):
-        return status.available_at
-    return observed.now
+def _seen(observed: Observed, facts: DeploymentStatus) -> Observed:
+    if facts is observed.deployment.status:
+        return observed
+    return replace(observed, deployment=replace(observed.deployment, status=facts))
 
 
 def _trigger(observed: Observed, trigger: Trigger) -> TriggerReport:

@@ -43,7 +43,10 @@ class Kept:
 
 
 class RememberedFacts:
-    """Reads and writes them; `alive` names the ModelDeployments of a namespace, `on_change` hears of a namespace."""
+    """Reads and writes them; `alive` names the ModelDeployments of a namespace.
+
+    `on_change` hears of a namespace, and of whom something else is known than before; None is all of them.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class RememberedFacts:
         *,
         namespace: str,
         alive: Callable[[str], Collection[str]],
-        on_change: Callable[[str], None] = lambda _: None,
+        on_change: Callable[[str, Collection[str] | None], None] = lambda _namespace, _names: None,
     ) -> None:
         self._client = client
         self._namespace = namespace
@@ -170,8 +173,10 @@ class RememberedFacts:
             self._learn(namespace, body, again=bool(before.problem))
         self._doubtful -= doubtful
         now = self._kept[namespace]
-        if doubtful or (before.read, before.texts, before.problem) != (now.read, now.texts, now.problem):
-            self._on_change(namespace)
+        if (before.read, before.problem) != (now.read, now.problem):
+            self._on_change(namespace, None)
+        elif names := {name for _, name in doubtful} | _different(before.texts, now.texts):
+            self._on_change(namespace, names)
 
     def _failed(self, namespace: str, error: ApiError) -> None:
         """What is known stays; what is not known is not nothing."""
@@ -180,7 +185,7 @@ class RememberedFacts:
         if kept.problem != problem:
             logger.warning(problem)
             kept.problem = problem
-            self._on_change(namespace)
+            self._on_change(namespace, None)
 
     def _learn(self, namespace: str, body: Body, *, again: bool = False) -> None:
         """What our own write has told us already is not unsaid by a reading that began before it."""
@@ -200,6 +205,10 @@ class RememberedFacts:
 def name_for(namespace: str) -> str:
     """Return the name of the ConfigMap that keeps the facts of a namespace."""
     return f"{REMEMBERED_CONFIG_MAP}{namespace}"
+
+
+def _different(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    return {name for name, _ in before.items() ^ now.items()}
 
 
 def _worth(facts: Remembered) -> tuple[bool, datetime]:
