@@ -209,7 +209,8 @@ class Reconciler:
         if isinstance(turn.observed, Observed):
             self._press(key, turn.observed, turn.decision.action)
         try:
-            await _together(write(key, turn), self._observer.read(key, turn.reads, turn.observed))
+            reads = [self._observer.read(key, turn.reads, turn.observed)] if turn.reads else []
+            await _together(write(key, turn), *reads)
         except (ConflictError, NotFoundError) as error:
             if error.told:
                 raise  # a definition is missing: to look again is no use
@@ -322,9 +323,12 @@ class Reconciler:
 
 async def _together(*work: Awaitable[None]) -> None:
     """Await all of them, and only then raise what went wrong first."""
+    if len(work) == 1:
+        return await work[0]
     for outcome in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+    return None
 
 
 def facts_of(observed: Observed, action: Action | None) -> dict[str, object]:

@@ -133,10 +133,11 @@ def _waiting(observed: Observed, steps: Sequence[Step], after: float | None) -> 
 
 def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
     steps = rollback.opening(observed, step, step.action) if isinstance(step.action, CreateRecord) else (step,)
+    kept = remember.beside(observed, step)
     return Decision(
         reason=step.reason,
         message=step.message,
-        actions=tuple(action for item in steps if (action := _reported(observed, item))),
+        actions=tuple(action for item in steps if (action := _reported(observed, item))) + ((kept,) if kept else ()),
         requeue_after=after,
         tell=step.tell,
         alerts=steps[1:],

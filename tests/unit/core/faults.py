@@ -38,17 +38,17 @@ FAULTS: Final = tuple(fault for fault in Fault if fault is not Fault.NONE)
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A fault at one action of a story; `lock_first` says which of two writes of one turn comes first."""
+    """A fault at one action of a story; `second_first` says which of two writes of one turn comes first."""
 
     story: str
     fault: Fault
     place: int
-    lock_first: bool
+    second_first: bool
 
 
-def played(story: str, faults: Sequence[Fault] = (), *, lock_first: bool) -> Simulation:
+def played(story: str, faults: Sequence[Fault] = (), *, second_first: bool) -> Simulation:
     """Play a story to its end, and check what must hold at each write and at rest."""
-    world = simulation(faults=list(faults), lock_first=lock_first)
+    world = simulation(faults=list(faults), second_first=second_first)
     for event in STORIES[story]:
         event(world)
     world.settle()
@@ -71,10 +71,10 @@ def end_of(world: Simulation) -> dict[str, object]:
 def points() -> Iterator[Point]:
     """Yield every point of every story."""
     for story in STORIES:
-        for lock_first in (True, False):
-            for place in range(len(played(story, lock_first=lock_first).actions)):
+        for second_first in (True, False):
+            for place in range(len(played(story, second_first=second_first).actions)):
                 for fault in FAULTS:
-                    yield Point(story=story, fault=fault, place=place, lock_first=lock_first)
+                    yield Point(story=story, fault=fault, place=place, second_first=second_first)
 
 
 def sample(count: int) -> list[Point]:
@@ -86,10 +86,10 @@ def violation(point: Point) -> str:
     """Return what is wrong at a point, or nothing."""
     faults = [*[Fault.NONE] * point.place, point.fault]
     try:
-        found = end_of(played(point.story, faults, lock_first=point.lock_first))
+        found = end_of(played(point.story, faults, second_first=point.second_first))
     except AssertionError as error:
         return str(error) or "an invariant does not hold"
-    wanted = end_of(played(point.story, lock_first=point.lock_first))
+    wanted = end_of(played(point.story, second_first=point.second_first))
     return "; ".join(f"{key}: {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key])
 
 

@@ -59,7 +59,7 @@ Seen = TypeVar("Seen")
 class Simulation(Seeing):
     """A cluster with one operator in it, whose actions may go wrong.
 
-    `faults` befall its next actions; `between` are events that come between a decision and its action; `lock_first`
+    `faults` befall its next actions; `between` are events that come between a decision and its action; `second_first`
     says which of two writes that are asked for at the same time comes first; `refusing` are types of actions, of each
     of which the API server refuses the next.
     """
@@ -67,7 +67,7 @@ class Simulation(Seeing):
     faults: list[Fault] = field(default_factory=list)
     between: list[Callable[["Simulation"], None]] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
-    lock_first: bool = True
+    second_first: bool = True
     refusing: list[str] = field(default_factory=list)
 
     # What the operator does
@@ -100,7 +100,7 @@ class Simulation(Seeing):
     def _take(self, turn: Turn[Any]) -> Answer:
         """Carry out the actions of a turn one after the other; what is read afresh here is what is seen anyway."""
         living, done = self.memory, True
-        for action in reversed(turn.actions) if self.lock_first else turn.actions:
+        for action in reversed(turn.actions) if self.second_first else turn.actions:
             if self.memory is living:
                 done = self._carry_out(action, turn.observed) and done
         return Answer.DONE if done else Answer.CONFLICT

@@ -49,9 +49,11 @@ WAYS: dict[str, tuple[Event, ...]] = {
 }
 
 
-def played(way: Sequence[Event], faults: Sequence[Fault], then: Sequence[Event]) -> Simulation:
+def played(
+    way: Sequence[Event], faults: Sequence[Fault], then: Sequence[Event], *, second_first: bool = True
+) -> Simulation:
     """Play a rollback; at the moment when the operator is killed, the events happen, and another one starts."""
-    world_ = simulation(faults=list(faults))
+    world_ = simulation(faults=list(faults), second_first=second_first)
     switched = [world_.carried() == digest(2)]
 
     def crash() -> None:
@@ -80,16 +82,17 @@ def work_on(world_: Simulation) -> None:
     assert all(made.status.outcome for made in world_.records.values()), "a record without an outcome"
 
 
+@pytest.mark.parametrize("second_first", [True, False], ids=["second first", "in order"])
 @pytest.mark.parametrize("snapshots", [False, True], ids=["alone", "with its snapshots"])
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_deleted_after_any_action_and_made_again_the_bad_one_stays_away(
-    way: Sequence[Event], *, snapshots: bool
+    way: Sequence[Event], *, snapshots: bool, second_first: bool
 ) -> None:
-    whole = played(way, (), ())
+    whole = played(way, (), (), second_first=second_first)
     then = (*ANEW, Event("snapshots again", restore_snapshots)) if snapshots else ANEW
     for fault in (Fault.LOST, Fault.FORGOTTEN):
         for place in range(len(whole.actions)):
-            played(way, [*[Fault.NONE] * place, fault], then)
+            played(way, [*[Fault.NONE] * place, fault], then, second_first=second_first)
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())

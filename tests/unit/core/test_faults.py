@@ -22,42 +22,42 @@ def test_story_ends_the_same_with_a_fault_anywhere() -> None:
     assert {point.fault for point in sample} == set(faults.FAULTS)
 
 
-def in_the_middle(plan: Event, place: int, event: Callable[[Simulation], None], *, lock_first: bool) -> Simulation:
+def in_the_middle(plan: Event, place: int, event: Callable[[Simulation], None], *, second_first: bool) -> Simulation:
     """Play a plan in which something happens between the decision for an action and the action."""
-    world = simulation(lock_first=lock_first, between=[*[lambda _: None] * place, event])
+    world = simulation(second_first=second_first, between=[*[lambda _: None] * place, event])
     plan(world)
     world.settle()
     return world
 
 
-@pytest.mark.parametrize("lock_first", [True, False], ids=["lock first", "record first"])
+@pytest.mark.parametrize("second_first", [True, False], ids=["second first", "in order"])
 @pytest.mark.parametrize("place", PLACES)
-def test_record_that_is_deleted_and_refused_is_not_acted_on_twice(place: int, *, lock_first: bool) -> None:
+def test_record_that_is_deleted_and_refused_is_not_acted_on_twice(place: int, *, second_first: bool) -> None:
     """The emergency was executed again, and the known good was quarantined in place of the bad."""
 
     def deleted(world: Simulation) -> None:
         events.delete_record()(world)
         world.refusing.append("CreateRecord")
 
-    world = in_the_middle(INCIDENT, place, deleted, lock_first=lock_first)
+    world = in_the_middle(INCIDENT, place, deleted, second_first=second_first)
     invariants.at_rest(world)
     assert world.deployment.status.digest == world.carried() == digest(2)
     assert set(world.quarantine) == {digest(3)}
 
 
-@pytest.mark.parametrize("lock_first", [True, False], ids=["lock first", "record first"])
+@pytest.mark.parametrize("second_first", [True, False], ids=["second first", "in order"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("plan", [INCIDENT, events.annotate(ROLLBACK, "wrong answers")], ids=["emergency", "person"])
-def test_target_that_vanishes_does_not_bring_back_what_was_left(plan: Event, place: int, *, lock_first: bool) -> None:
+def test_target_that_vanishes_does_not_bring_back_what_was_left(plan: Event, place: int, *, second_first: bool) -> None:
     """Between the switch and its fact, what serves was taken for drift, and the bad version was written again."""
-    world = in_the_middle(plan, place, events.vanish(2), lock_first=lock_first)
+    world = in_the_middle(plan, place, events.vanish(2), second_first=second_first)
     assert digest(3) not in [item.snapshot.digest for item in world.switches]
     assert world.workload is not None
     assert world.workload.template_annotations["lastgood.dev/digest"] in (digest(2), digest(1))
     assert (digest(3) in world.quarantine) == (plan is INCIDENT)
 
 
-@pytest.mark.parametrize("lock_first", [True, False], ids=["lock first", "record first"])
+@pytest.mark.parametrize("second_first", [True, False], ids=["second first", "in order"])
 @pytest.mark.parametrize("place", range(8))
 @pytest.mark.parametrize(
     "second",
@@ -65,10 +65,10 @@ def test_target_that_vanishes_does_not_bring_back_what_was_left(plan: Event, pla
     ids=["by record", "on the workload"],
 )
 def test_second_emergency_of_the_same_moment_quarantines_what_both_saw(
-    second: Event, place: int, *, lock_first: bool
+    second: Event, place: int, *, second_first: bool
 ) -> None:
     """Two people on call, one incident: the good one was quarantined, and the bad one was not."""
-    world = in_the_middle(INCIDENT, place, second, lock_first=lock_first)
+    world = in_the_middle(INCIDENT, place, second, second_first=second_first)
     invariants.at_rest(world)
     assert set(world.quarantine) == {digest(3)}
     assert world.deployment.status.digest == world.carried() == digest(2)

@@ -48,8 +48,8 @@ PLANS = {
 }
 
 
-def play(plan: Sequence[Event], faults: Sequence[Fault] = (), *, lock_first: bool = True) -> Simulation:
-    world = simulation(faults=list(faults), lock_first=lock_first)
+def play(plan: Sequence[Event], faults: Sequence[Fault] = (), *, second_first: bool = True) -> Simulation:
+    world = simulation(faults=list(faults), second_first=second_first)
     for event in plan:
         event(world)
     world.settle()
@@ -57,12 +57,12 @@ def play(plan: Sequence[Event], faults: Sequence[Fault] = (), *, lock_first: boo
     return world
 
 
-@pytest.mark.parametrize("lock_first", [True, False], ids=["lock first", "record first"])
+@pytest.mark.parametrize("second_first", [True, False], ids=["second first", "in order"])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
-def test_plan_killed_after_any_action_ends_as_if_it_had_not_been(plan: Sequence[Event], *, lock_first: bool) -> None:
-    whole = play(plan, lock_first=lock_first)
+def test_plan_killed_after_any_action_ends_as_if_it_had_not_been(plan: Sequence[Event], *, second_first: bool) -> None:
+    whole = play(plan, second_first=second_first)
     for place in range(len(whole.actions)):
-        again = play(plan, [*[Fault.NONE] * place, Fault.FORGOTTEN], lock_first=lock_first)
+        again = play(plan, [*[Fault.NONE] * place, Fault.FORGOTTEN], second_first=second_first)
         assert again.essence() == whole.essence(), f"killed after action {place}, {whole.actions[place]}"
 
 

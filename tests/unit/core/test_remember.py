@@ -7,7 +7,7 @@ import pytest
 
 from lastgood.api.facts.deployment_status import MAX_HANDLED, MAX_LEFT, DeploymentStatus, Held, Left
 from lastgood.api.facts.remembered import NOTHING, Proven, Remembered
-from lastgood.api.names import EMERGENCY, Digest, Outcome, Reason, RecordName
+from lastgood.api.names import EMERGENCY, RESUME, ROLLBACK, Digest, Outcome, Reason, RecordName
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.sources import PvcSource
 from lastgood.core.candidates.likeness import runtime
@@ -19,7 +19,7 @@ from lastgood.core.requests.requests import mark_handled, request_key
 from lastgood.core.serving.forward import forward, released
 from lastgood.core.state import Decision, Observed, Refusal, Remember, Switch, UpdateDeployment, UpdateRecord
 from lastgood.errors import InvalidSpecError
-from tests.unit.core import builders
+from tests.unit.core import builders, events
 from tests.unit.core.builders import (
     BINDINGS,
     NOW,
@@ -40,6 +40,7 @@ from tests.unit.core.builders import (
     workload,
     world,
 )
+from tests.unit.core.simulation import simulation
 
 LEFT = Left(digest=digest(3), snapshot=name(3), reason="wrong answers", at=ago(hours=1))
 HELD = Held(snapshot=name(3), digest=digest(3), reason="wrong answers", rollback=RecordName("rb-1"), since=ago(hours=1))
@@ -63,6 +64,25 @@ def test_hold_and_left_are_in_force_again_and_the_bad_one_is_not_deployed() -> N
     step = forward(having(observed, snapshot=name(2), digest=digest(2)))
     assert step is not None
     assert (step.reason, step.action) == (Reason.HELD, None)
+
+
+def test_what_a_switch_leaves_is_kept_together_with_the_status_that_says_so() -> None:
+    world_ = simulation(second_first=False)
+    events.sicken(3)(world_)
+    world_.settle()
+    at = world_.actions.index("Switch")
+    assert world_.actions[at : at + 4] == ["Switch", "UpdateRecord", "UpdateDeployment", "Remember"]
+
+
+def test_request_is_not_kept_as_handled_before_what_it_asks_for_is_written() -> None:
+    """Where the second of the two is lost, it would never be done."""
+    world_ = simulation()
+    events.annotate(ROLLBACK, "wrong answers")(world_)
+    world_.settle()
+    events.annotate(RESUME, "it was not v3")(world_)
+    before = len(world_.actions)
+    world_.settle()
+    assert world_.actions[before : before + 2] == ["Remember", "UpdateDeployment"], "the hold goes first, and alone"
 
 
 def test_without_what_is_kept_the_bad_one_would_be_deployed() -> None:

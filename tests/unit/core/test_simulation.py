@@ -14,8 +14,8 @@ attacked = st.lists(st.one_of(anything, events.attacks), max_size=12)
 betweens = st.lists(st.one_of(events.people, events.fate, events.trouble), max_size=3)
 
 
-def run(plan: list[Event], between: list[Event], faults: list[Fault], *, lock_first: bool) -> None:
-    world = simulation(faults=list(faults), between=list(between), lock_first=lock_first)
+def run(plan: list[Event], between: list[Event], faults: list[Fault], *, second_first: bool) -> None:
+    world = simulation(faults=list(faults), between=list(between), second_first=second_first)
     for event in plan:
         event(world)
     world.between.clear()
@@ -24,16 +24,16 @@ def run(plan: list[Event], between: list[Event], faults: list[Fault], *, lock_fi
     invariants.at_rest(world)
 
 
-@given(plan=plans, between=betweens, faults=events.faults, lock_first=st.booleans())
+@given(plan=plans, between=betweens, faults=events.faults, second_first=st.booleans())
 def test_whatever_happens_the_invariants_hold(
     plan: list[Event],
     between: list[Event],
     faults: list[Fault],
-    lock_first: bool,  # noqa: FBT001  # drawn by name
+    second_first: bool,  # noqa: FBT001  # drawn by name
 ) -> None:
-    run(plan, between, faults, lock_first=lock_first)
+    run(plan, between, faults, second_first=second_first)
 
 
-@given(plan=attacked, lock_first=st.booleans())
-def test_whoever_writes_status_gets_nothing_bad_deployed(plan: list[Event], lock_first: bool) -> None:  # noqa: FBT001  # drawn by name
-    run(plan, [], [], lock_first=lock_first)
+@given(plan=attacked, second_first=st.booleans())
+def test_whoever_writes_status_gets_nothing_bad_deployed(plan: list[Event], second_first: bool) -> None:  # noqa: FBT001  # drawn by name
+    run(plan, [], [], second_first=second_first)

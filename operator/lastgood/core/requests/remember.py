@@ -94,6 +94,19 @@ def remember(observed: Observed) -> Step | None:
     return Step(reason=Reason.REMEMBERED, message=message, action=Remember(facts=facts), tell=Tell.NOBODY)
 
 
+def beside(observed: Observed, step: Step) -> Remember | None:
+    """Return what is kept together with the facts that a step records: one pass less, and in force by either of both.
+
+    What comes of it where only one of the two is written is what `recalled` and `remember` make of it. A request is
+    another matter: it would count as handled where the write that does what it asks for is lost.
+    """
+    status = observed.deployment.status
+    if step.facts is None or step.facts.handled != status.handled or not isinstance(step.action, UpdateDeployment):
+        return None
+    kept = remember(replace(observed, deployment=replace(observed.deployment, status=step.facts)))
+    return kept.action if kept and isinstance(kept.action, Remember) else None
+
+
 def remembered(run: Run) -> Step | None:
     """What a rollback left, and holds, is kept before it ends; where that cannot be, it holds nothing up."""
     observed = run.observed
