@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from lastgood.api.specs.deployment import EnvBinding, ModelDeployment
+from lastgood.api.bindings.kinds.env import EnvBinding
+from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.trust import ModelTrustPolicy
+from lastgood.api.workload.kinds.deployment import Deployment
 from lastgood.cli.app import build
-from lastgood.core.workload import Workload, render, workload_problem
+from lastgood.core.workload import render, workload_problem
 from lastgood.verify import FileEntry, manifest_digest
 from lastgood.verify.signing import examine, load_public_key
 
@@ -50,7 +52,7 @@ def test_digests_are_those_of_the_files_that_the_example_makes(name: str) -> Non
 @pytest.mark.parametrize("name", [name for name in NAMES if bodies(name, "ModelDeployment")])
 def test_each_binding_is_of_a_container_that_is_there_and_gets_a_value(name: str) -> None:
     (deployment,) = (ModelDeployment.from_body(body) for body in bodies(name, "ModelDeployment"))
-    (workload,) = (Workload.from_body(body) for body in bodies(name, "Deployment"))
+    (workload,) = (Deployment.read(body) for body in bodies(name, "Deployment"))
     assert workload_problem(deployment, workload) is None
     for body in bodies(name, "ModelSnapshot"):
         assert render(deployment.bindings, ModelSnapshot.from_body(body)) is not None
@@ -62,7 +64,7 @@ def test_workload_of_the_demo_allows_what_its_model_deployment_binds() -> None:
     servers = [
         body for body in yaml.safe_load_all((manifests / "server.yaml").read_text()) if body["kind"] == "Deployment"
     ]
-    (workload,) = (Workload.from_body(body) for body in servers)
+    (workload,) = (Deployment.read(body) for body in servers)
     assert workload_problem(deployment, workload) is None
 
 

@@ -10,8 +10,8 @@ from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.names import LookError
 from lastgood.api.specs.deployment import Check, ModelDeployment, Trigger
 from lastgood.api.specs.signals import Source
+from lastgood.api.workload.workload import Workload
 from lastgood.core.state import Observed
-from lastgood.core.workload import Workload
 from lastgood.errors import LastgoodError
 from lastgood.kube.api.client import Client
 from lastgood.kube.api.resources import PODS

@@ -15,9 +15,9 @@ from lastgood.api.names import Digest, LookError, Reason, RecordName, SnapshotNa
 from lastgood.api.specs.deployment import Check, ModelDeployment
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus
+from lastgood.api.workload.workload import Workload
 from lastgood.core.snapshot.external import untold
 from lastgood.core.trust.policy import Scanner, Trust
-from lastgood.core.workload import Workload
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 FRESH = timedelta(seconds=15)

@@ -1,142 +1,23 @@
-"""The workload as observed, and how a snapshot is bound to it."""
+"""How a snapshot is bound to a workload, and what may be written to it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lastgood.api.fields import Fields
-from lastgood.api.meta import Meta
+from lastgood.api.bindings.bindable import PLACEHOLDER, field_of, granted, opt_in, text_mistake, word_mistake
+from lastgood.api.bindings.binding import Binding, first_mistake
 from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
-from lastgood.api.specs.bindable import PLACEHOLDER, field_of, granted, opt_in, text_mistake, word_mistake
-from lastgood.api.specs.deployment import (
-    AnnotationBinding,
-    Binding,
-    EnvBinding,
-    ImageBinding,
-    ModelDeployment,
-    first_mistake,
-)
+from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import Source
+from lastgood.api.workload.draft import Draft
+from lastgood.api.workload.target import targets
+from lastgood.api.workload.workload import Workload
 
 Problem = tuple[Reason, str]
 OWNERSHIP = (Reason.OWNED_BY_ANOTHER, Reason.TARGET_SHARED)
 """Problems that go away when another ModelDeployment does: nobody wakes us for that."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Container:
-    """A container of the pod template; `computed` names the variables that take their value from elsewhere."""
-
-    name: str
-    init: bool = False
-    image: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-    computed: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollout:
-    """How far the workload's controller has come; `desired` and the counts are pods."""
-
-    seen: bool = False
-    desired: int = 0
-    updated: int = 0
-    available: int = 0
-    total: int = 0
-    deadline_exceeded: bool = False
-    exceeded_at: datetime | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every pod is of the newest template and available (as `kubectl rollout status` has it)."""
-        return self.seen and self.total == self.updated == self.desired and self.available >= self.desired
-
-    def exceeded(self, since: datetime | None) -> bool:
-        """Tell whether the controller gave up on what is rolled out since then.
-
-        What it said of an earlier template stays in its status until a pod of the newest one makes progress.
-        """
-        stale = self.exceeded_at is not None and since is not None and self.exceeded_at <= since
-        return self.seen and self.deadline_exceeded and not stale
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """A Deployment, with what a decision needs of it.
-
-    `rivals` are other ModelDeployments that target it; nobody looks for them where the label says whose it is.
-    """
-
-    meta: Meta
-    containers: Mapping[str, Container] = field(default_factory=dict)
-    template_annotations: Mapping[str, str] = field(default_factory=dict)
-    claims: frozenset[str] = frozenset()
-    rollout: Rollout = field(default_factory=Rollout)
-    owners: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    selector: Mapping[str, str] = field(default_factory=dict)
-    rivals: tuple[str, ...] = ()
-
-    @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> "Workload":
-        """Read an `apps/v1` Deployment."""
-        whole = Fields(body, strict=False)
-        template = whole.child("spec").child("template")
-        pod = template.child("spec")
-        return cls(
-            meta=Meta.from_body(body),
-            containers=_containers(pod),
-            template_annotations=template.child("metadata").mapping("annotations"),
-            claims=frozenset(
-                item.child("persistentVolumeClaim").text("claimName")
-                for item in pod.items("volumes", limit=1000)
-                if item.has("persistentVolumeClaim")
-            ),
-            rollout=_rollout(whole),
-            owners=_owners(whole),
-            selector=whole.child("spec").child("selector").mapping("matchLabels"),
-        )
-
-
-def _containers(pod: Fields) -> dict[str, Container]:
-    """Return them in their order, init containers first; the API server lets no two of a pod have one name."""
-    first = [_container(item, init=True) for item in pod.items("initContainers")]
-    return {item.name: item for item in (*first, *(_container(item) for item in pod.items("containers")))}
-
-
-def _container(item: Fields, *, init: bool = False) -> Container:
-    variables = list(item.items("env", limit=5000))
-    return Container(
-        name=item.text("name"),
-        init=init,
-        image=item.text("image"),
-        env={variable.text("name"): variable.text("value", limit=1 << 20) for variable in variables},
-        computed=frozenset(variable.text("name") for variable in variables if variable.has("valueFrom")),
-    )
-
-
-def _rollout(whole: Fields) -> Rollout:
-    status = whole.child("status")
-    progressing = [item for item in status.items("conditions") if item.text("type") == "Progressing"]
-    exceeded = [item for item in progressing if item.text("reason") == "ProgressDeadlineExceeded"]
-    return Rollout(
-        seen=status.integer("observedGeneration", 0) >= whole.child("metadata").integer("generation", 0),
-        desired=whole.child("spec").integer("replicas", 1),
-        updated=status.integer("updatedReplicas", 0),
-        available=status.integer("availableReplicas", 0),
-        total=status.integer("replicas", 0),
-        deadline_exceeded=bool(exceeded),
-        exceeded_at=exceeded[0].time("lastUpdateTime") if exceeded else None,
-    )
-
-
-def _owners(whole: Fields) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    entries = whole.child("metadata").items("managedFields", limit=1000)
-    return tuple(
-        (entry.text("manager"), entry.child("fieldsV1").value) for entry in entries if not entry.text("subresource")
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +79,6 @@ def _filled(value: str, given: tuple[tuple[str, str], ...]) -> tuple[str, str]:
     return filled, f"a binding would write {filled[:128]!r}, which {wrong}" if wrong else ""
 
 
-def current(workload: Workload, binding: Binding) -> str | None:
-    """Return the value that a bound field has now."""
-    if isinstance(binding, AnnotationBinding):
-        return workload.template_annotations.get(binding.name)
-    container = workload.containers.get(binding.container)
-    if container is None:
-        return None
-    return container.image if isinstance(binding, ImageBinding) else container.env.get(binding.name)
-
-
 def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnapshot) -> bool:
     """Tell whether the workload's template is this snapshot's; a template without our stamp may be anyone's.
 
@@ -230,7 +101,7 @@ def carried(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnap
 
 
 def _has(workload: Workload, bound: Iterable[Bound]) -> bool:
-    return all(current(workload, item.binding) == item.value for item in bound)
+    return all(item.binding.current(workload) == item.value for item in bound)
 
 
 def stamped_as(workload: Workload, name: str, digest: str) -> bool:
@@ -245,51 +116,31 @@ def stamped(workload: Workload, snapshot: ModelSnapshot) -> bool:
 
 
 def template(
-    bound: Iterable[Bound], stamp: ModelSnapshot | None = None, *, among: Mapping[str, Container] | None = None
+    bound: Iterable[Bound], stamp: ModelSnapshot | None = None, *, into: Workload | None = None
 ) -> dict[str, Any]:
     """Return the apply configuration that binds a snapshot: every bound field, and the stamps, if of one.
 
-    `among` are the workload's containers, which say which of them are init containers, and the order: an apply in
-    another order would change that of init containers, which run one after another.
+    `into` is the workload that it is for, which says where each container is.
     """
-    annotations = {SNAPSHOT_STAMP: str(stamp.name), DIGEST_STAMP: str(stamp.digest)} if stamp else {}
-    changed: dict[str, dict[str, Any]] = {}
+    draft = Draft({SNAPSHOT_STAMP: str(stamp.name), DIGEST_STAMP: str(stamp.digest)} if stamp else {})
     for item in bound:
-        binding = item.binding
-        if isinstance(binding, AnnotationBinding):
-            annotations[binding.name] = item.value
-            continue
-        container = changed.setdefault(binding.container, {"name": binding.container})
-        if isinstance(binding, ImageBinding):
-            container["image"] = item.value
-        else:
-            container.setdefault("env", []).append({"name": binding.name, "value": item.value})
-    pod = _pod(changed, among or {})
-    return {"spec": {"template": {"metadata": {"annotations": annotations}, **({"spec": pod} if pod else {})}}}
-
-
-def _pod(changed: Mapping[str, dict[str, Any]], among: Mapping[str, Container]) -> dict[str, list[dict[str, Any]]]:
-    order = {name: place for place, name in enumerate(among)}
-    pod: dict[str, list[dict[str, Any]]] = {}
-    for name in sorted(changed, key=lambda name: order.get(name, len(order))):
-        pod.setdefault(container_list(among, name), []).append(changed[name])
-    return pod
-
-
-def container_list(among: Mapping[str, Container], name: str) -> str:
-    """Return the list of the pod template that holds a container."""
-    return "initContainers" if name in among and among[name].init else "containers"
+        item.binding.write(draft, item.value)
+    kind, containers = (into.kind, into.containers) if into else ("Deployment", {})
+    return targets()[kind].body(draft.template(containers))
 
 
 def workload_problem(deployment: ModelDeployment, workload: Workload | None) -> Problem | None:
     """Say why nothing may be written to the workload, if so."""
     name = deployment.target
     if workload is None:
-        return Reason.TARGET_NOT_FOUND, f"spec.targetRef: there is no Deployment {name!r} in this namespace"
+        return (
+            Reason.TARGET_NOT_FOUND,
+            f"spec.targetRef: there is no {deployment.target_kind} {name!r} in this namespace",
+        )
     if problem := _owner_problem(deployment, workload):
         return problem
     if workload.meta.labels.get(OPT_IN_LABEL) != deployment.meta.name:
-        return Reason.NOT_OPTED_IN, f"Deployment {name!r} has not opted in; {_opt_in(deployment, workload)}"
+        return Reason.NOT_OPTED_IN, f"{workload.kind} {name!r} has not opted in; {_opt_in(deployment, workload)}"
     wrong = next((found for binding in deployment.bindings if (found := _binding_problem(workload, binding))), None)
     return wrong or _not_granted(deployment, workload)
 
@@ -300,14 +151,16 @@ def _not_granted(deployment: ModelDeployment, workload: Workload) -> Problem | N
     missing = [field_of(binding.word) for binding in deployment.bindings if binding.word not in allowed]
     if not missing:
         return None
-    told = f"Deployment {deployment.target!r} does not allow what spec.bindings would write to {', '.join(missing)}"
+    told = (
+        f"{workload.kind} {deployment.target!r} does not allow what spec.bindings would write to {', '.join(missing)}"
+    )
     return Reason.NOT_BINDABLE, f"{told}; {_opt_in(deployment, workload)}"
 
 
 def _opt_in(deployment: ModelDeployment, workload: Workload) -> str:
     return opt_in(
         namespace=deployment.meta.namespace,
-        workload=deployment.target,
+        workload=f"{workload.kind.lower()}/{deployment.target}",
         deployment=deployment.meta.name,
         words=(binding.word for binding in deployment.bindings),
         annotations=workload.meta.annotations,
@@ -321,14 +174,14 @@ def _owner_problem(deployment: ModelDeployment, workload: Workload) -> Problem |
         return None
     if owner and owner in workload.rivals:
         return Reason.OWNED_BY_ANOTHER, (
-            f"Deployment {name!r} has opted in to ModelDeployment {owner!r}, and can have only one. Nothing is "
+            f"{workload.kind} {name!r} has opted in to ModelDeployment {owner!r}, and can have only one. Nothing is "
             "written. Delete this one, or give it another spec.targetRef; to hand the workload over, delete the other "
             "one first"
         )
     if not owner and workload.rivals:
         others = ", ".join(repr(other) for other in workload.rivals[:5])
         return Reason.TARGET_SHARED, (
-            f"Deployment {name!r} is the target of ModelDeployment {others} as well, and has opted in to none. It "
+            f"{workload.kind} {name!r} is the target of ModelDeployment {others} as well, and has opted in to none. It "
             "can have only one. Delete the others: the one that stays then says how to opt in"
         )
     return None
@@ -337,21 +190,7 @@ def _owner_problem(deployment: ModelDeployment, workload: Workload) -> Problem |
 def _binding_problem(workload: Workload, binding: Binding) -> Problem | None:
     if mistake := first_mistake(binding):  # refused when it is read as well; here it is next to the write
         return Reason.INVALID_SPEC, f"spec.bindings: {mistake[0]}: {mistake[1]}"
-    if isinstance(binding, AnnotationBinding):
-        return None
-    container = workload.containers.get(binding.container)
-    if container is None:
-        names = ", ".join(sorted(workload.containers)) or "none"
-        return (
-            Reason.CONTAINER_NOT_FOUND,
-            f"spec.bindings: there is no container {binding.container!r} (there are: {names})",
-        )
-    if isinstance(binding, EnvBinding) and binding.name in container.computed:
-        return (
-            Reason.VALUE_FROM,
-            f"spec.bindings: variable {binding.name!r} of {binding.container!r} has valueFrom and cannot be bound",
-        )
-    return None
+    return binding.problem(workload)
 
 
 def conflicts(workload: Workload, bindings: Iterable[Binding]) -> tuple[tuple[Binding, str], ...]:
@@ -360,7 +199,7 @@ def conflicts(workload: Workload, bindings: Iterable[Binding]) -> tuple[tuple[Bi
         (binding, manager)
         for binding in bindings
         for manager, fields in workload.owners
-        if manager != FIELD_MANAGER and _owns(fields, _field_path(binding, workload.containers))
+        if manager != FIELD_MANAGER and _owns(fields, binding.owned_at(workload))
     )
 
 
@@ -368,22 +207,13 @@ def borrowed(workload: Workload, bindings: Iterable[Binding]) -> bool:
     """Tell whether a bound field is another manager's alone: a manifest that gives it up deletes it."""
     ours = [fields for manager, fields in workload.owners if manager == FIELD_MANAGER]
     return any(
-        not any(_owns(fields, _field_path(binding, workload.containers)) for fields in ours)
+        not any(_owns(fields, binding.owned_at(workload)) for fields in ours)
         for binding, _ in conflicts(workload, bindings)
     )
 
 
 def _owns(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
     node: Any = fields
-    for step in ("f:spec", "f:template", *path):
+    for step in path:
         node = node.get(step) if isinstance(node, Mapping) else None
     return node is not None
-
-
-def _field_path(binding: Binding, among: Mapping[str, Container]) -> tuple[str, ...]:
-    if isinstance(binding, AnnotationBinding):
-        return "f:metadata", "f:annotations", f"f:{binding.name}"
-    container = "f:spec", f"f:{container_list(among, binding.container)}", f'k:{{"name":"{binding.container}"}}'
-    if isinstance(binding, ImageBinding):
-        return *container, "f:image"
-    return *container, "f:env", f'k:{{"name":"{binding.name}"}}', "f:value"

@@ -14,6 +14,8 @@ from lastgood.api.names import OPT_IN_LABEL, RecordName
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.workload.kinds.deployment import Deployment
+from lastgood.api.workload.workload import Workload
 from lastgood.core.execute import What
 from lastgood.core.requests.gone import ObservedGone
 from lastgood.core.requests.remember import recalled
@@ -23,7 +25,6 @@ from lastgood.core.snapshot.capture import asks_for_capture
 from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Observed
 from lastgood.core.trust.policy import Trust
-from lastgood.core.workload import Workload
 from lastgood.errors import InvalidSpecError
 from lastgood.kube.api.client import Client
 from lastgood.kube.api.problems import NotFoundError
@@ -40,7 +41,7 @@ PARSERS: Mapping[Kind, Callable[[Body], Any]] = {
     Kind.SNAPSHOT: ModelSnapshot.from_body,
     Kind.DEPLOYMENT: ModelDeployment.from_body,
     Kind.ROLLBACK: ModelRollback.from_body,
-    Kind.WORKLOAD: Workload.from_body,
+    Kind.WORKLOAD: Deployment.read,
 }
 
 
@@ -227,7 +228,7 @@ class Observer:
     async def _unlabelled(self, key: Key) -> Workload | None:
         """The watch sees only labelled workloads: one without the label may be there all the same."""
         try:
-            return Workload.from_body(await self._client.get(RESOURCES[key.kind], key.namespace, key.name))
+            return Deployment.read(await self._client.get(RESOURCES[key.kind], key.namespace, key.name))
         except NotFoundError:
             return None
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lastgood.api.facts.signal import Sample, Unusable
 from lastgood.api.specs.deployment import Check, Trigger
 from lastgood.api.specs.signals import Source
+from lastgood.api.workload.workload import Workload
 from lastgood.core.state import Observed
-from lastgood.core.workload import Workload
 from lastgood.signals.hosts import HostPolicy
 
 if TYPE_CHECKING:

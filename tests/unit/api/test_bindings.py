@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from lastgood.api.bindings.bindable import granted, opt_in
+from lastgood.api.bindings.unbindable import ANNOTATIONS, VARIABLES, annotation_refusal, variable_refusal
 from lastgood.api.names import BINDABLE
-from lastgood.api.specs.bindable import granted, opt_in
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.images import read_pinned, repository_mistake
-from lastgood.api.specs.unbindable import ANNOTATIONS, VARIABLES, annotation_refusal, variable_refusal
 from lastgood.errors import InvalidSpecError
 
 HEX = "0123456789abcdef" * 4
@@ -206,7 +206,9 @@ def test_a_value_that_no_line_of_the_owner_could_allow_is_refused() -> None:
 
 
 def command(words: list[str], **annotations: str) -> list[str]:
-    said = opt_in(namespace="ml", workload="server", deployment="digits", words=words, annotations=annotations)
+    said = opt_in(
+        namespace="ml", workload="deployment/server", deployment="digits", words=words, annotations=annotations
+    )
     return shlex.split(said.removeprefix("its owner does so with: "))
 
 
@@ -233,7 +235,7 @@ def test_command_keeps_what_the_owner_has_said_of_other_fields() -> None:
 
 def test_command_that_no_condition_could_hold_is_not_shown() -> None:
     words = [f"env:server/M{number}=$(path)" + "'" * 1000 for number in range(16)]
-    said = opt_in(namespace="ml", workload="server", deployment="digits", words=words, annotations={})
+    said = opt_in(namespace="ml", workload="deployment/server", deployment="digits", words=words, annotations={})
     assert len(said) < 1000
     assert "the annotation lastgood.dev/bindable" in said
 

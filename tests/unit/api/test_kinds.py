@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from lastgood.api.bindings.kinds.annotation import AnnotationBinding
+from lastgood.api.bindings.kinds.env import EnvBinding
+from lastgood.api.bindings.kinds.image import ImageBinding
 from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Done, Held, Left, Served, TriggerReport
 from lastgood.api.facts.evidence import Capture, Finding, PassedOver, Scan
 from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact, SignatureProblem
 from lastgood.api.fields import Fields, compact
 from lastgood.api.meta import Condition
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName
-from lastgood.api.specs.deployment import AnnotationBinding, EnvBinding, ImageBinding, ModelDeployment
+from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.rollback import (
     Candidate,
     CheckReport,
@@ -122,11 +125,11 @@ def test_defaults_of_a_deployment() -> None:
         ("spec.targetRef.kind", "StatefulSet", "spec.targetRef.kind: must be Deployment"),
         ("spec.bindings", [], "spec.bindings: must name at least one field of the workload"),
         ("spec.bindings", [{}], "spec.bindings[0].value: must be a string"),
-        ("spec.bindings", [{"value": "x"}], "spec.bindings[0]: must have exactly one of env, image and annotation"),
+        ("spec.bindings", [{"value": "x"}], "spec.bindings[0]: must have exactly one of annotation, env and image"),
         (
             "spec.bindings",
             [{"value": "x", "env": {}, "image": {}}],
-            "spec.bindings[0]: must have exactly one of env, image and annotation",
+            "spec.bindings[0]: must have exactly one of annotation, env and image",
         ),
         ("spec.bindings", [{"value": "x", "env": {"container": "a"}}], "spec.bindings[0].env.name: must be a string"),
         (

@@ -14,7 +14,7 @@ from lastgood.api.specs.snapshot import (
     ModelSnapshot,
     SnapshotStatus,
 )
-from lastgood.core.workload import Workload
+from lastgood.api.workload.kinds.deployment import Deployment
 from lastgood.errors import InvalidSpecError
 from tests.unit.api.test_fields import json
 from tests.unit.api.test_kinds import DEPLOYMENT, META, RECORD_STATUS, ROLLBACK, SNAPSHOT, SNAPSHOT_STATUS, STATUS
@@ -47,7 +47,7 @@ def test_nonsense_in_any_status_is_read(status: dict[str, Any]) -> None:
     DeploymentStatus.from_body({"status": compact(deployment.status.as_body())})
     ModelRollback.from_body({**ROLLBACK, "status": status}).status.as_body()
     ModelSnapshot.from_body({**SNAPSHOT, "status": status}).status.as_body()
-    Workload.from_body({"metadata": META, "spec": {}, "status": status})
+    Deployment.read({"metadata": META, "spec": {}, "status": status})
 
 
 @given(json)
@@ -59,7 +59,7 @@ def test_status_that_is_no_object_is_read(status: Any) -> None:
 
 @given(st.dictionaries(st.sampled_from(["metadata", "spec", "status"]), json))
 def test_workload_of_any_shape_is_read(body: dict[str, Any]) -> None:
-    Workload.from_body(body)
+    Deployment.read(body)
 
 
 @pytest.mark.parametrize("name", [7, "", None, [], {}])

@@ -9,6 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lastgood.api.bindings.binding import Binding
+from lastgood.api.bindings.kinds.env import EnvBinding
+from lastgood.api.bindings.kinds.image import ImageBinding
 from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Served
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Condition, Meta
@@ -24,21 +27,15 @@ from lastgood.api.names import (
     SnapshotName,
     Type,
 )
-from lastgood.api.specs.deployment import (
-    Binding,
-    Check,
-    EnvBinding,
-    ImageBinding,
-    ModelDeployment,
-    Trigger,
-)
+from lastgood.api.specs.deployment import Check, ModelDeployment, Trigger
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
 from lastgood.api.specs.sources import PvcSource
+from lastgood.api.workload.workload import Container, Rollout, Workload
 from lastgood.core.requests.remember import to_remember
 from lastgood.core.state import Checked, Observed, Tally
 from lastgood.core.trust.policy import Trust
-from lastgood.core.workload import Container, Rollout, Workload, render
+from lastgood.core.workload import render
 from lastgood.signals.kinds.http import HttpSource
 from lastgood.signals.kinds.workload import WorkloadSource
 

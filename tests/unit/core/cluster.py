@@ -12,7 +12,8 @@ from lastgood.api.names import Digest, Reason
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.snapshot import ModelSnapshot
-from lastgood.core.workload import Container, Workload, carries
+from lastgood.api.workload.workload import Container, Workload
+from lastgood.core.workload import carries
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.memory import Memory
 from tests.unit.core import builders

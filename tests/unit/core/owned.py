@@ -1,4 +1,4 @@
-"""What another field manager owns of a workload, as the API server writes it down."""
+"""What another field manager owns of a pod template, as the API server writes it down."""
 
 from typing import Any
 
@@ -8,5 +8,5 @@ IMAGE: dict[str, Any] = {"f:image": {}}
 
 def owned(**fields: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
     """Return the ownership of fields of the serving container, by Argo CD."""
-    body = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': fields}}}}}
+    body = {"f:spec": {"f:containers": {'k:{"name":"server"}': fields}}}
     return (("argocd", body),)

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from lastgood.api.bindings.binding import Binding
+from lastgood.api.bindings.kinds.annotation import AnnotationBinding
+from lastgood.api.bindings.kinds.env import EnvBinding
+from lastgood.api.bindings.kinds.image import ImageBinding
 from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact
 from lastgood.api.names import BINDABLE, Outcome, Reason
-from lastgood.api.specs.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding
 from lastgood.api.specs.snapshot import ModelSnapshot, PathBundle
 from lastgood.api.specs.sources import OciSource, PvcSource, S3Source, Source, UrlSource
 from lastgood.core.candidates.eligible import Question

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from lastgood.api.bindings.kinds.annotation import AnnotationBinding
 from lastgood.api.facts.deployment_status import Held, Left
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import FIELD_MANAGER, Reason, RecordName
-from lastgood.api.specs.deployment import AnnotationBinding
 from lastgood.api.specs.rollback import FiredTrigger
 from lastgood.api.specs.snapshot import QuarantineMark
 from lastgood.api.specs.sources import PvcSource
@@ -245,7 +245,7 @@ def test_other_manager_of_an_image_is_told_and_does_not_stop_us() -> None:
 
 def test_other_manager_of_an_annotation_stops_the_first_switch() -> None:
     binding = AnnotationBinding(name="team/model", value="$(version)")
-    owners: Any = (("helm", {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:team/model": {}}}}}}),)
+    owners: Any = (("helm", {"f:metadata": {"f:annotations": {"f:team/model": {}}}}),)
     first = first_switch(owners)
     there = allowing(workload(stamped=False, owners=owners), binding)
     step = step_of(declaring(replace(first, workload=there), bindings=(binding,)))

@@ -17,11 +17,11 @@ from lastgood.api.facts.deployment_status import Done
 from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName, Severity, Type
+from lastgood.api.workload.workload import Container
 from lastgood.core.decide import decide
 from lastgood.core.serving.soak import soak_end
 from lastgood.core.state import CreateRecord, UpdateDeployment
 from lastgood.core.status.pace import EVERY
-from lastgood.core.workload import Container
 from tests.unit.core.builders import (
     PODS,
     ROLLED_OUT,
@@ -131,7 +131,7 @@ def flapping_pods(life: Life, look: int) -> None:
 def drifting(life: Life, look: int) -> None:
     """Somebody else writes the bound field, again and again."""
     owned: dict[str, Any] = {'k:{"name":"server"}': {"f:env": {'k:{"name":"MODEL_PATH"}': {"f:value": {}}}}}
-    owners = (("rival", {"f:spec": {"f:template": {"f:spec": {"f:containers": owned}}}}),)
+    owners = (("rival", {"f:spec": {"f:containers": owned}}),)
     other = Container(name="server", image="registry.example/base:1", env={"MODEL_PATH": f"/other/{look}"})
     there = workload(containers={"server": other}, owners=owners)
     life.look({"accuracy": GOOD}, workload=there, checked=checked(V3, at=life.observed.now))

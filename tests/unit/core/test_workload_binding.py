@@ -5,22 +5,17 @@ from typing import Any
 
 import pytest
 
+from lastgood.api.bindings.binding import Binding
+from lastgood.api.bindings.kinds.annotation import AnnotationBinding
+from lastgood.api.bindings.kinds.env import EnvBinding
+from lastgood.api.bindings.kinds.image import ImageBinding
 from lastgood.api.meta import Meta
 from lastgood.api.names import DIGEST_STAMP, OPT_IN_LABEL, SNAPSHOT_STAMP, Reason
-from lastgood.api.specs.deployment import AnnotationBinding, Binding, EnvBinding, ImageBinding
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import StoreSource
-from lastgood.core.workload import (
-    Container,
-    Rollout,
-    Workload,
-    carries,
-    conflicts,
-    current,
-    render,
-    template,
-    workload_problem,
-)
+from lastgood.api.workload.kinds.deployment import Deployment
+from lastgood.api.workload.workload import Container, Rollout, Workload
+from lastgood.core.workload import carries, conflicts, render, template, workload_problem
 from tests.unit.core.builders import BINDINGS, IMAGE, V2, V3, allowing, deployment, digest, snapshot, workload
 
 STORED = replace(V2, source=StoreSource(path="digits/2"))
@@ -57,11 +52,11 @@ def test_one_field_without_a_value_is_no_value_at_all() -> None:
 
 def test_current_values() -> None:
     there = workload(template_annotations={"team": "vision"})
-    assert current(there, env("")) == "/models/digits/3"
-    assert current(there, env("", "OTHER")) is None
-    assert current(there, ImageBinding(container="server", value="")) == "registry.example/base:1"
-    assert current(there, ImageBinding(container="other", value="")) is None
-    assert current(there, AnnotationBinding(name="team", value="")) == "vision"
+    assert env("").current(there) == "/models/digits/3"
+    assert env("", "OTHER").current(there) is None
+    assert ImageBinding(container="server", value="").current(there) == "registry.example/base:1"
+    assert ImageBinding(container="other", value="").current(there) is None
+    assert AnnotationBinding(name="team", value="").current(there) == "vision"
 
 
 STAMPS = {SNAPSHOT_STAMP: "digits-v3", DIGEST_STAMP: str(digest(3))}
@@ -134,8 +129,8 @@ POD = {
 
 
 def test_init_containers_are_bound_where_they_are_and_keep_their_order() -> None:
-    there = Workload.from_body({"spec": {"template": {"spec": POD}}})
-    assert template(render(PROVING, V2) or (), among=there.containers)["spec"]["template"]["spec"] == {
+    there = Deployment.read({"spec": {"template": {"spec": POD}}})
+    assert template(render(PROVING, V2) or (), into=there)["spec"]["template"]["spec"] == {
         "initContainers": [
             {"name": "fetch", "env": [{"name": "MODEL_URI", "value": "pvc://models/digits/2"}]},
             {"name": "verify", "env": [{"name": "MODEL_DIGEST", "value": str(digest(2))}]},
@@ -145,15 +140,15 @@ def test_init_containers_are_bound_where_they_are_and_keep_their_order() -> None
 
 
 def test_what_is_written_to_init_containers_is_carried() -> None:
-    there = Workload.from_body({"spec": {"template": {"spec": POD}}})
+    there = Deployment.read({"spec": {"template": {"spec": POD}}})
     assert not carries(there, PROVING, V2)
-    written = Workload.from_body(template(render(PROVING, V2) or (), V2, among=there.containers) | {"metadata": {}})
+    written = Deployment.read(template(render(PROVING, V2) or (), V2, into=there) | {"metadata": {}})
     assert carries(written, PROVING, V2)
     assert not carries(written, PROVING, V3)
 
 
 def test_init_container_that_is_missing_is_named_with_those_that_are_there() -> None:
-    there = workload(containers=Workload.from_body({"spec": {"template": {"spec": POD}}}).containers)
+    there = workload(containers=Deployment.read({"spec": {"template": {"spec": POD}}}).containers)
     missing = (EnvBinding(container="check", name="MODEL_DIGEST", value="$(digest)"),)
     assert workload_problem(deployment(bindings=PROVING), allowing(there, *PROVING)) is None
     assert workload_problem(deployment(bindings=missing), there) == (
@@ -163,7 +158,7 @@ def test_init_container_that_is_missing_is_named_with_those_that_are_there() -> 
 
 
 def test_who_owns_a_variable_of_an_init_container_is_found() -> None:
-    there = workload(containers=Workload.from_body({"spec": {"template": {"spec": POD}}}).containers)
+    there = workload(containers=Deployment.read({"spec": {"template": {"spec": POD}}}).containers)
     path = ("f:spec", "f:initContainers", 'k:{"name":"verify"}', "f:env", 'k:{"name":"MODEL_DIGEST"}', "f:value")
     found = conflicts(replace(there, owners=(owning("argocd", *path),)), PROVING)
     assert list(found) == [(PROVING[0], "argocd")]
@@ -173,8 +168,8 @@ def test_what_is_written_is_carried() -> None:
     bindings = (*BINDINGS, IMAGE)
     written = template(render(bindings, V2) or (), V2)
     body = {"metadata": {"labels": {OPT_IN_LABEL: "digits"}}, **written}
-    assert carries(Workload.from_body(body), bindings, V2)
-    assert not carries(Workload.from_body(body), bindings, V3)
+    assert carries(Deployment.read(body), bindings, V2)
+    assert not carries(Deployment.read(body), bindings, V3)
 
 
 COMMAND = (
@@ -250,7 +245,7 @@ def test_annotation_needs_no_container() -> None:
 
 def owning(manager: str, *path: str) -> tuple[str, dict[str, Any]]:
     fields: dict[str, Any] = {}
-    for step in reversed(("f:spec", "f:template", *path)):
+    for step in reversed(path):
         fields = {step: fields}
     return manager, fields
 
@@ -285,7 +280,7 @@ BODY = {
         "generation": 4,
         "labels": {OPT_IN_LABEL: "digits"},
         "managedFields": [
-            {"manager": "argocd", "fieldsV1": {"f:spec": {}}},
+            {"manager": "argocd", "fieldsV1": {"f:spec": {"f:template": {"f:metadata": {}}}}},
             {"manager": "kube-controller-manager", "subresource": "status", "fieldsV1": {"f:status": {}}},
         ],
     },
@@ -323,11 +318,11 @@ BODY = {
 
 
 def test_workload_is_read() -> None:
-    read = Workload.from_body(BODY)
+    read = Deployment.read(BODY)
     assert carries(read, BINDINGS, V3)
     assert read.claims == frozenset({"models"})
     assert read.containers["server"].computed == frozenset({"HOST"})
-    assert read.owners == (("argocd", {"f:spec": {}}),)
+    assert read.owners == (("argocd", {"f:metadata": {}}),), "of the pod template"
     assert read.selector == {"app": "digits"}
     assert read.rollout == Rollout(seen=True, desired=2, updated=2, available=2, total=2)
 
@@ -349,4 +344,4 @@ def test_rollout_is_complete_as_kubectl_has_it(rollout: Rollout, complete: bool)
 
 def test_deadline_is_read_from_the_condition() -> None:
     status = BODY["status"] | {"conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}
-    assert Workload.from_body(BODY | {"status": status}).rollout.deadline_exceeded
+    assert Deployment.read(BODY | {"status": status}).rollout.deadline_exceeded

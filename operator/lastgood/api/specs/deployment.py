@@ -3,93 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
+from lastgood.api.bindings.binding import Binding, read_bindings
 from lastgood.api.facts.deployment_status import DeploymentStatus
 from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
 from lastgood.api.names import Severity, SnapshotName
-from lastgood.api.specs.bindable import (
-    IMAGE,
-    annotation_mistake,
-    container_mistake,
-    template_mistake,
-    variable_mistake,
-)
 from lastgood.api.specs.signals import Source, read_source
-from lastgood.api.specs.unbindable import annotation_refusal, variable_refusal
+from lastgood.api.workload.target import read_target
 from lastgood.errors import InvalidSpecError
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvBinding:
-    """An environment variable of a container or init container."""
-
-    container: str
-    name: str
-    value: str
-
-    @property
-    def word(self) -> str:
-        """The line with which the workload's owner allows it."""
-        return f"env:{self.container}/{self.name}={self.value}"
-
-    @property
-    def mistakes(self) -> tuple[tuple[str, str], ...]:
-        """What is wrong with its fields, by their names; a field without a mistake has an empty text."""
-        refusal = variable_refusal(self.name)
-        return (
-            ("env.container", container_mistake(self.container)),
-            ("env.name", variable_mistake(self.name)),
-            ("env.name", f"{self.name} cannot be bound: {refusal}" if refusal else ""),
-            ("value", template_mistake(self.value)),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageBinding:
-    """The image of a container or init container."""
-
-    container: str
-    value: str
-
-    @property
-    def word(self) -> str:
-        """The line with which the workload's owner allows it."""
-        return f"image:{self.container}"
-
-    @property
-    def mistakes(self) -> tuple[tuple[str, str], ...]:
-        """What is wrong with its fields, by their names; a field without a mistake has an empty text."""
-        wrong = "" if self.value == IMAGE else f"must be {IMAGE} and nothing else: the snapshot says which image"
-        return ("image.container", container_mistake(self.container)), ("value", wrong)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnnotationBinding:
-    """An annotation on the pod template."""
-
-    name: str
-    value: str
-
-    @property
-    def word(self) -> str:
-        """The line with which the workload's owner allows it."""
-        return f"annotation:{self.name}={self.value}"
-
-    @property
-    def mistakes(self) -> tuple[tuple[str, str], ...]:
-        """What is wrong with its fields, by their names; a field without a mistake has an empty text."""
-        refusal = annotation_refusal(self.name)
-        return (
-            ("annotation.name", annotation_mistake(self.name)),
-            ("annotation.name", f"{self.name} cannot be bound: {refusal}" if refusal else ""),
-            ("value", template_mistake(self.value)),
-        )
-
-
-Binding = EnvBinding | ImageBinding | AnnotationBinding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +61,7 @@ class ModelDeployment:
     snapshot: SnapshotName
     target: str
     bindings: tuple[Binding, ...]
+    target_kind: str = "Deployment"
     triggers: tuple[Trigger, ...] = ()
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
     checks: tuple[Check, ...] = ()
@@ -154,12 +78,14 @@ class ModelDeployment:
         """
         spec = Fields(body).child("spec")
         validation, meta = spec.child("validation"), Meta.from_body(body)
+        kind, target = read_target(spec.child("targetRef"))
         return cls(
             meta=meta,
             model=spec.text("model", limit=63, required=True),
             snapshot=SnapshotName(spec.text("snapshot", limit=253, required=True)),
-            target=_target(spec.child("targetRef")),
-            bindings=_bindings(spec),
+            target_kind=kind,
+            target=target,
+            bindings=read_bindings(spec),
             triggers=tuple(_trigger(item) for item in spec.items("triggers", limit=16)),
             rollback=_policy(spec.child("rollback")),
             checks=tuple(_check(item) for item in validation.items("checks", limit=16)),
@@ -167,46 +93,6 @@ class ModelDeployment:
             suspend=spec.flag("suspend"),
             status=DeploymentStatus.from_body(body).of(meta.uid),
         )
-
-
-def _target(reference: Fields) -> str:
-    if reference.text("kind", "Deployment") != "Deployment":
-        raise InvalidSpecError(f"{reference.at('kind')}: must be Deployment")
-    return reference.text("name", limit=253, required=True)
-
-
-def _bindings(spec: Fields) -> tuple[Binding, ...]:
-    bindings = tuple(_binding(item) for item in spec.items("bindings", limit=16))
-    if not bindings:
-        raise InvalidSpecError("spec.bindings: must name at least one field of the workload")
-    return bindings
-
-
-def _binding(item: Fields) -> Binding:
-    binding = _parsed_binding(item)
-    if found := first_mistake(binding):
-        raise InvalidSpecError(f"{item.at(found[0])}: {found[1]}")
-    return binding
-
-
-@lru_cache(maxsize=4096)  # each decision asks for each binding several times, and the tables are long
-def first_mistake(binding: Binding) -> tuple[str, str] | None:
-    """Return the first field of a binding that may not be so, and why."""
-    return next(((name, wrong) for name, wrong in binding.mistakes if wrong), None)
-
-
-def _parsed_binding(item: Fields) -> Binding:
-    value = item.text("value", limit=1024, required=True)
-    kinds = [kind for kind in ("env", "image", "annotation") if item.has(kind)]
-    if len(kinds) != 1:
-        raise InvalidSpecError(f"{item.path}: must have exactly one of env, image and annotation")
-    place = item.child(kinds[0])
-    if kinds[0] == "annotation":
-        return AnnotationBinding(name=place.text("name", limit=317, required=True), value=value)
-    container = place.text("container", limit=63, required=True)
-    if kinds[0] == "image":
-        return ImageBinding(container=container, value=value)
-    return EnvBinding(container=container, name=place.text("name", limit=256, required=True), value=value)
 
 
 def _trigger(item: Fields) -> Trigger:

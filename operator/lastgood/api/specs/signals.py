@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import ClassVar, Final, Self
 
+from lastgood.api.doors import behind
 from lastgood.api.fields import Fields
 from lastgood.errors import InvalidSpecError
 
@@ -41,9 +40,7 @@ class Source(ABC):
 @cache
 def kinds() -> Mapping[str, type[Source]]:
     """Return every kind of signal: one for each module behind the door, which is above this floor: found by name."""
-    door = import_module(_DOOR)
-    found = [import_module(f"{_DOOR}.{module.name}").SIGNAL for module in iter_modules(door.__path__)]
-    return {signal.kind: signal for signal in found}
+    return {signal.kind: signal for signal in behind(_DOOR, "SIGNAL")}
 
 
 def read_source(item: Fields, *, check: bool = False) -> Source:

@@ -11,12 +11,12 @@ from typing import Any
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.rollback import Candidate
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.workload.kinds.deployment import Deployment
 from lastgood.core.candidates.eligible import Question
 from lastgood.core.candidates.fallback import emergency_question
 from lastgood.core.candidates.selection import select
 from lastgood.core.serving.triggers import normal_question
 from lastgood.core.state import Observed
-from lastgood.core.workload import Workload
 from lastgood.errors import InvalidSpecError
 from lastgood.verify.trust_ids import read_policy
 
@@ -98,7 +98,7 @@ def _observed(read: Read, now: datetime) -> tuple[Observed, list[str]]:
     observed = Observed(
         now=now,
         deployment=ModelDeployment.from_body(read.deployment),
-        workload=Workload.from_body(read.workload) if read.workload else None,
+        workload=Deployment.read(read.workload) if read.workload else None,
         snapshots=tuple(snapshots),
         quarantined=_quarantined(snapshots),
         trust=tuple(read_policy(body).trust for body in read.policies),

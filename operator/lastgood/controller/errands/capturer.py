@@ -16,7 +16,7 @@ from lastgood.verify.store import Captured, capture, capture_path
 class Capturer(Errands):
     """Copies snapshots; what comes of it goes to the memory."""
 
-    async def _do(self, errand: Errand) -> None:
+    async def _copy(self, errand: Errand) -> None:
         """Copy it from the copy that was good last; who finds another there says so, and the next look decides."""
         snapshot, place = errand.snapshot, errand.snapshot.place
         self._doing(errand)
@@ -71,5 +71,5 @@ class Capturer(Errands):
             size_bytes=snapshot.status.size_bytes,
         )
 
-    async def _failed(self, errand: Errand, message: str) -> None:
+    async def _not_done(self, errand: Errand, message: str) -> None:
         self._note(errand, Capture(reason=Reason.CAPTURE_FAILED, time=self._memory.now(), message=message))

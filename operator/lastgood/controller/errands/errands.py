@@ -1,8 +1,7 @@
 """Copying off the event loop: a few copies at a time, each object's one at a time, and stopped with its object."""
 
 import asyncio
-import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import ClassVar, Final, TypedDict, TypeVar
 
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.controller.errands.background import Background
 from lastgood.controller.errands.turns import Turns
-from lastgood.errors import LastgoodError, TransientError
+from lastgood.errors import LastgoodError
 from lastgood.kube.api.client import Client
 from lastgood.kube.cache import Key
 from lastgood.kube.calm import Calm
@@ -24,7 +24,6 @@ from lastgood.verify.errors import StoppedError, VerifyError
 from lastgood.verify.reading.meter import Cancelled, Pace, Progress
 from lastgood.verify.store import StoreError, forbidden, sweep
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PLACES: Final = 2
@@ -95,12 +94,15 @@ class Means:
     pace: Pace | None = None
 
 
-class Errands(ABC):
+class Errands(Background[Errand, None]):
     """Runs errands that write to the store; what each of them is, a subclass says."""
 
+    doing: ClassVar[str] = "copying"
+    failures: ClassVar[tuple[type[Exception], ...]] = (LastgoodError, VerifyError, ValueError)
     places: ClassVar[int] = PLACES
 
     def __init__(self, means: Means) -> None:
+        super().__init__()
         self._actor = means.actor
         self._client = means.client
         self._settings = means.settings
@@ -110,9 +112,7 @@ class Errands(ABC):
         self._pace = means.pace
         self._threads = ThreadPoolExecutor(self.places, thread_name_prefix="copy")
         self._turns = Turns(places=self.places, each=EACH)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[Key, Running] = {}
-        self._unasked: dict[Key, TransientError] = {}
 
     def start(self, snapshot: ModelSnapshot, key: Key) -> None:
         """Start an errand, unless one runs for the same object.
@@ -120,36 +120,29 @@ class Errands(ABC):
         Raises:
             TransientError: the last one could not even be started; the queue asks again after a growing pause.
         """
-        if error := self._unasked.pop(key, None):
-            raise error
+        self._raise_unasked(key)
         if not self._memory.begin_capture(key):
             return
         errand = Errand(key=key, snapshot=snapshot, running=Running(self._pace))
         self._running[key] = errand.running
-        task = asyncio.create_task(self._run(errand), name=f"{type(self).__name__} {key}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._launch(key, errand)
 
-    async def _run(self, errand: Errand) -> None:
-        try:
-            await self._calm.wait()  # before it takes a place: nobody's place is taken by waiting
-            async with self._turns.take(errand.key.namespace):
-                errand.running.check()  # it may have been deleted while it waited
-                await self._do(errand)
-        except TransientError as error:  # not being able to ask says nothing about the copy
-            self._unasked[errand.key] = error
-        except (LastgoodError, VerifyError, ValueError) as error:
-            await self._failed(errand, str(error))
-        except Exception as error:  # whatever it is, that it was not done is what is known
-            logger.exception("%s %s", type(self).__name__, errand.key)
-            await self._failed(errand, f"{type(error).__name__} while copying")
-        finally:
-            self._running.pop(errand.key, None)
-            self._memory.end_capture(errand.key)
-            self._wake(errand.key)
+    async def _do(self, key: Key, work: Errand) -> None:
+        await self._calm.wait()  # before it takes a place: nobody's place is taken by waiting
+        async with self._turns.take(key.namespace):
+            work.running.check()  # it may have been deleted while it waited
+            await self._copy(work)
+
+    async def _failed(self, key: Key, work: Errand, message: str) -> None:  # noqa: ARG002 - the errand knows it
+        await self._not_done(work, message)
+
+    def _ended(self, key: Key, found: None) -> None:  # noqa: ARG002 - the store has it, and its status
+        self._running.pop(key, None)
+        self._memory.end_capture(key)
+        self._wake(key)
 
     @abstractmethod
-    async def _do(self, errand: Errand) -> None:
+    async def _copy(self, errand: Errand) -> None:
         """Do it.
 
         Raises:
@@ -158,10 +151,10 @@ class Errands(ABC):
         """
 
     @abstractmethod
-    async def _failed(self, errand: Errand, message: str) -> None:
+    async def _not_done(self, errand: Errand, message: str) -> None:
         """Say that it was not done; nothing, where nobody wants it any more."""
 
-    def _doing(self, errand: Errand) -> None:  # noqa: B027  # a repair has nothing to tell
+    def _doing(self, errand: Errand) -> None:  # a repair has nothing to tell
         """Say how far it is; called now and then."""
 
     def _store(self) -> Path:
@@ -189,9 +182,7 @@ class Errands(ABC):
         """Stop what runs: of a copy that is cut off nothing stays."""
         for running in self._running.values():
             running.stopped = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -43,7 +43,7 @@ class Keeper(Errands):
         super().__init__(means)
         self._gone: set[Key] = set()
 
-    async def _do(self, errand: Errand) -> None:
+    async def _copy(self, errand: Errand) -> None:
         try:
             await self._note(errand, await self._kept(errand))
         except NotKeptError as error:
@@ -103,7 +103,7 @@ class Keeper(Errands):
         last = mark.forensics if mark else None
         return failure(last, self._memory.now(), f"no evidence was kept: {message}", lasting=lasting)
 
-    async def _failed(self, errand: Errand, message: str) -> None:
+    async def _not_done(self, errand: Errand, message: str) -> None:
         if not errand.running.stopped:
             await self._note(errand, self._failure(errand, message, lasting=False))
 

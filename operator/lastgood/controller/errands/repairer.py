@@ -16,7 +16,7 @@ ON_CLAIM = "its good copy is on a claim, which the operator cannot read: add a m
 class Repairer(Errands):
     """Repairs the sources of snapshots, and says so in the security log and in Events."""
 
-    async def _do(self, errand: Errand) -> None:
+    async def _copy(self, errand: Errand) -> None:
         good = await self._good(errand.snapshot)
         store, snapshot, how = self._store(), errand.snapshot, errand.running.how
         done: Repaired = await self._threaded(
@@ -42,7 +42,7 @@ class Repairer(Errands):
                 field = f"spec.{snapshot.place_name}"
                 return await remote_copy(self._client, self._settings, snapshot, field, place)
 
-    async def _failed(self, errand: Errand, message: str) -> None:
+    async def _not_done(self, errand: Errand, message: str) -> None:
         if not errand.running.stopped:
             self._memory.note_repair(errand.key, done=False)
             await self._tell(errand, Reason.REPAIR_FAILED, f"the bad source was not repaired: {message}")

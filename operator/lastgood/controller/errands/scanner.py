@@ -1,20 +1,20 @@
 """External scanners, off the event loop's way: a Job for each, between two readings of the same bytes."""
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from lastgood.api.facts.external import ExternalScan
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource
+from lastgood.controller.errands.background import Background
 from lastgood.controller.errands.turns import Lanes
 from lastgood.controller.errands.verifier import Verifier
 from lastgood.core.snapshot.external import claim_copy, untold
 from lastgood.core.trust.policy import Scanner
-from lastgood.errors import LastgoodError, TransientError
+from lastgood.errors import LastgoodError
 from lastgood.kube.api.client import Client
 from lastgood.kube.cache import Key
 from lastgood.kube.jobs.claims import inspect_on_claim
@@ -25,8 +25,6 @@ from lastgood.kube.shared.trust import TrustPolicies
 from lastgood.settings import Settings
 from lastgood.verify import Result, Verdict
 from lastgood.verify.inspection import Question
-
-logger = logging.getLogger(__name__)
 
 PLACES: Final = 4
 URGENT: Final = 16  # for those that a switch waits for
@@ -50,8 +48,18 @@ class Look:
     source: PvcSource
 
 
-class ExternalScanners:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which scanners are asked about which snapshot."""
+
+    snapshot: ModelSnapshot
+    scanners: tuple[Scanner, ...]
+
+
+class ExternalScanners(Background[Asked, tuple[ExternalScan, ...]]):
     """Asks external scanners; what they say goes to the memory, and only if the bytes are the digest afterwards."""
+
+    doing: ClassVar[str] = "scanning"
 
     def __init__(
         self,
@@ -63,6 +71,7 @@ class ExternalScanners:
         trust: TrustPolicies,
         wake: Callable[[Key], None],
     ) -> None:
+        super().__init__()
         self._client = client
         self._settings = settings
         self._memory = memory
@@ -71,8 +80,6 @@ class ExternalScanners:
         self._wake = wake
         self._lanes = Lanes(places=PLACES, each=EACH, urgent=URGENT)
         self._urgent: dict[Key, asyncio.Event] = {}
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._unasked: dict[Key, TransientError] = {}
 
     def start(self, snapshot: ModelSnapshot, scanners: tuple[Scanner, ...], key: Key) -> None:
         """Ask scanners, unless some are being asked about the same object.
@@ -80,11 +87,10 @@ class ExternalScanners:
         Raises:
             TransientError: the last time they could not even be asked; the queue asks again after a growing pause.
         """
-        if error := self._unasked.pop(key, None):
-            raise error
+        self._raise_unasked(key)
         if self._memory.begin_scan(key):
             self._urgent[key] = asyncio.Event()
-            self._tasks[key] = asyncio.create_task(self._run(key, snapshot, scanners), name=f"scan {key}")
+            self._launch(key, Asked(snapshot=snapshot, scanners=scanners))
 
     async def hear(self, key: Key, snapshot: ModelSnapshot) -> bool:
         """Wait for scanners of which only the status has a result, as after a restart; tell whether there were any.
@@ -107,24 +113,19 @@ class ExternalScanners:
         policies = (policy.trust for policy in self._trust.of(key.namespace))
         return untold(policies, snapshot, self._memory.scans(key))
 
-    async def _run(self, key: Key, snapshot: ModelSnapshot, scanners: tuple[Scanner, ...]) -> None:
-        scans: tuple[ExternalScan, ...] = ()
-        try:
-            async with self._lanes.take(key.namespace, self._urgent[key]):
-                scans = await self._scan(key, snapshot, scanners)
-        except TransientError as error:  # not being able to ask says nothing about the scanners
-            self._unasked[key] = error
-        except LastgoodError as error:
-            scans = self._none(snapshot, scanners, str(error))
-        except Exception as error:  # whatever it is, "not scanned" is what is known
-            logger.exception("scanning %s", key)
-            scans = self._none(snapshot, scanners, f"{type(error).__name__} while scanning")
-        finally:
-            if self._tasks.get(key) is asyncio.current_task():  # else the object is gone, and its name may be another's
-                del self._tasks[key], self._urgent[key]
-                self._memory.note_scans(key, scans)
-                self._memory.end_scan(key)
-                self._wake(key)
+    async def _do(self, key: Key, work: Asked) -> tuple[ExternalScan, ...]:
+        async with self._lanes.take(key.namespace, self._urgent[key]):
+            return await self._scan(key, work.snapshot, work.scanners)
+
+    async def _failed(self, key: Key, work: Asked, message: str) -> tuple[ExternalScan, ...]:  # noqa: ARG002 - not asked
+        """Not scanned is not clean."""
+        return self._none(work.snapshot, work.scanners, message)
+
+    def _ended(self, key: Key, found: tuple[ExternalScan, ...] | None) -> None:
+        del self._urgent[key]
+        self._memory.note_scans(key, found or ())
+        self._memory.end_scan(key)
+        self._wake(key)
 
     async def _scan(self, key: Key, snapshot: ModelSnapshot, scanners: tuple[Scanner, ...]) -> tuple[ExternalScan, ...]:
         """Let scanners look between two readings: what they say is about the digest only if both find it."""
@@ -172,15 +173,6 @@ class ExternalScanners:
 
     def forget(self, key: Key) -> None:
         """Stop looking at what is gone; the Job is deleted."""
-        self._unasked.pop(key, None)
-        if task := self._tasks.pop(key, None):
-            task.cancel()
+        if self._drop(key):
             del self._urgent[key]
             self._memory.end_scan(key)
-
-    async def close(self) -> None:
-        """Stop what runs: a scan that is cut off has found nothing."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

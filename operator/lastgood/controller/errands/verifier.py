@@ -1,22 +1,21 @@
 """Looks at snapshots off the event loop, each once at a time, for all who wait for it; results go to the memory."""
 
 import asyncio
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from lastgood.api.facts.evidence import PassedOver
 from lastgood.api.names import Reason
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.controller.errands.background import Background
 from lastgood.controller.errands.copies import Copies
 from lastgood.controller.errands.turns import Lanes, Unhurried
 from lastgood.core.state import Checked
 from lastgood.core.trust.trusted import wants_scan
-from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.api.client import Client
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.memory import Memory
@@ -28,8 +27,6 @@ from lastgood.verify.inspection import How, Inspection, Question, none_good
 from lastgood.verify.scan import Policy
 from lastgood.verify.sources import Room
 from lastgood.verify.trust_ids import anchors
-
-logger = logging.getLogger(__name__)
 
 PLACES = 4  # for routine
 URGENT = 16  # for rollbacks: most of them wait for a network or a Job
@@ -69,8 +66,18 @@ def patience(snapshot: ModelSnapshot) -> float:
     return min(LONGEST, max(SHORTEST, SLOWER * last.seconds))
 
 
-class Verifier:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A snapshot that is to be verified, and whether a rollback waits for it by now."""
+
+    snapshot: ModelSnapshot
+    urgent: asyncio.Event
+
+
+class Verifier(Background[Wanted, Checked]):
     """Verifies snapshots: bytes, signatures, scan; in two lanes, so that routine never keeps a rollback waiting."""
+
+    doing: ClassVar[str] = "verifying"
 
     def __init__(
         self,
@@ -81,6 +88,7 @@ class Verifier:
         trust: TrustPolicies,
         wake: Callable[[Key], None],
     ) -> None:
+        super().__init__()
         self._client = client
         self._memory = memory
         self._trust = trust
@@ -92,12 +100,10 @@ class Verifier:
         self._room = Room(settings.scratch_bytes * 9 // 10) if settings.scratch_bytes else None
         rate = settings.verify_rate
         self.budget = Budget(rate) if rate else None  # for whatever routine reads
-        self._tasks: set[asyncio.Task[None]] = set()
         self._urgent: dict[Key, asyncio.Event] = {}
         self._seen: OrderedDict[tuple[Key, str], Seen] = OrderedDict()
         self._stopping = False
         self._gone: dict[Key, threading.Event] = {}
-        self._unasked: dict[Key, TransientError] = {}
         self.hear: Hear = _nobody
 
     async def start(self, snapshot: ModelSnapshot, waiter: Key) -> None:
@@ -107,42 +113,41 @@ class Verifier:
             TransientError: the last one could not even be started; the queue asks again after a growing pause.
         """
         key = Key(Kind.SNAPSHOT, snapshot.meta.namespace, snapshot.meta.name)
-        if error := self._unasked.pop(key, None):
-            raise error
+        self._raise_unasked(key)
         first = self._memory.begin(key, waiter)
         urgent = self._urgent.setdefault(key, asyncio.Event())
         if waiter.kind is Kind.DEPLOYMENT:
             urgent.set()  # also for one that routine has begun to wait for
         if not first:
             return
-        task = asyncio.create_task(self._run(key, snapshot, urgent), name=f"verify {key}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._launch(key, Wanted(snapshot=snapshot, urgent=urgent))
         await asyncio.wait({task}, timeout=PATIENCE)
-        if error := self._unasked.pop(key, None):
-            raise error
+        self._raise_unasked(key)
 
-    async def _run(self, key: Key, snapshot: ModelSnapshot, urgent: asyncio.Event) -> None:
-        checked: Checked | None = None
-        try:
-            async with self._lanes.take(key.namespace, urgent):
-                checked = await self._look(key, snapshot, urgent)
-            # Scanners take minutes: meanwhile, the place is another rollback's.
-            if checked.reason == Reason.VERIFIED and urgent.is_set() and await self.hear(key, snapshot):
-                async with self._lanes.take(key.namespace, urgent):
-                    checked = await self._look(key, snapshot, urgent)  # what is used must be good now, not before that
-        except TransientError as error:  # not being able to ask says nothing about the bytes
-            self._unasked[key] = error
-        except LastgoodError as error:
-            checked = self._unreadable(snapshot, str(error))
-        except Exception as error:  # whatever it is, "could not read" is what is known
-            logger.exception("verifying %s", key)
-            checked = self._unreadable(snapshot, f"{type(error).__name__} while verifying")
-        finally:
-            self._urgent.pop(key, None)
-            self._gone.pop(key, None)
-            for waiter in {*self._memory.end(key, checked), key}:
-                self._wake(waiter)
+    async def _do(self, key: Key, work: Wanted) -> Checked:
+        async with self._lanes.take(key.namespace, work.urgent):
+            checked = await self._look(key, work.snapshot, work.urgent)
+        # Scanners take minutes: meanwhile, the place is another rollback's.
+        if checked.reason == Reason.VERIFIED and work.urgent.is_set() and await self.hear(key, work.snapshot):
+            async with self._lanes.take(key.namespace, work.urgent):
+                return await self._look(key, work.snapshot, work.urgent)  # what is used is good now, not before that
+        return checked
+
+    async def _failed(self, key: Key, work: Wanted, message: str) -> Checked:  # noqa: ARG002 - the snapshot says whose
+        """Not to be readable says nothing about the bytes."""
+        return Checked(
+            uid=work.snapshot.meta.uid,
+            digest=work.snapshot.digest,
+            reason=Reason.UNREADABLE,
+            at=self._memory.now(),
+            message=message,
+        )
+
+    def _ended(self, key: Key, found: Checked | None) -> None:
+        self._urgent.pop(key, None)
+        self._gone.pop(key, None)
+        for waiter in {*self._memory.end(key, found), key}:
+            self._wake(waiter)
 
     async def _look(self, key: Key, snapshot: ModelSnapshot, urgent: asyncio.Event) -> Checked:
         question = await self._question(snapshot)
@@ -225,15 +230,6 @@ class Verifier:
             ),
         )
 
-    def _unreadable(self, snapshot: ModelSnapshot, message: str) -> Checked:
-        return Checked(
-            uid=snapshot.meta.uid,
-            digest=snapshot.digest,
-            reason=Reason.UNREADABLE,
-            at=self._memory.now(),
-            message=message,
-        )
-
     def forget(self, key: Key) -> None:
         """Forget what was seen of a snapshot that is gone, and stop reading it."""
         if gone := self._gone.get(key):
@@ -244,7 +240,5 @@ class Verifier:
     async def close(self) -> None:
         """Stop what runs: a verification that is cut off has found nothing."""
         self._stopping = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().close()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -5,7 +5,6 @@ word that it may run.
 """
 
 from lastgood.api.names import Reason
-from lastgood.api.specs.deployment import ImageBinding
 from lastgood.api.specs.images import PinnedImage, read_pinned
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.state import Observed
@@ -25,7 +24,7 @@ def image_problem(observed: Observed, snapshot: ModelSnapshot, evidence: Evidenc
     Every policy for the model that names repositories has to allow it, by one of them or by its own signers' claim; and
     one policy has to allow it. So a namespace widens nothing that the cluster has narrowed.
     """
-    bound = any(isinstance(binding, ImageBinding) for binding in observed.deployment.bindings)
+    bound = any(binding.runs for binding in observed.deployment.bindings)
     if not bound or not snapshot.image:
         return None  # without an image there is no value: see selection.no_value
     pinned = read_pinned(snapshot.image)

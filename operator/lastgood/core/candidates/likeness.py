@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from lastgood.api.specs.deployment import Binding
+from lastgood.api.bindings.binding import Binding
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource, StoreSource
 from lastgood.core.workload import Bound, render, template

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from lastgood.api.names import Outcome, Reason, Type
+from lastgood.api.workload.workload import Rollout
 from lastgood.core.candidates.eligible import quarantine_reason
 from lastgood.core.candidates.images import doubt
 from lastgood.core.candidates.verified import evidence_now, verified_at
@@ -11,7 +12,6 @@ from lastgood.core.rollback.run import Run
 from lastgood.core.serving.drift import reassert
 from lastgood.core.state import QuarantineDigest, Step, Tell, UpdateDeployment
 from lastgood.core.trust.trusted import evidence_of
-from lastgood.core.workload import Rollout
 
 
 def now_serving(run: Run) -> Step | None:

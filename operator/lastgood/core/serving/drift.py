@@ -5,9 +5,10 @@ from typing import Final
 
 from lastgood.api.names import FIELD_MANAGER, Reason
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.workload.workload import Workload
 from lastgood.core.candidates.eligible import DRIFT, ineligible, quarantine_reason
 from lastgood.core.state import Adopt, Observed, Step, Switch, Tell, Verify
-from lastgood.core.workload import Workload, borrowed, carries, conflicts, current, render, workload_problem
+from lastgood.core.workload import borrowed, carries, conflicts, render, workload_problem
 
 _LONGEST = timedelta(minutes=1)
 _TOLD: Final = 3
@@ -33,7 +34,7 @@ def reassert(observed: Observed, serving: ModelSnapshot) -> Step | None:
 def _overwritten(workload: Workload, observed: Observed, serving: ModelSnapshot) -> str:
     """Name the field managers that own a bound field with another value than the one that should serve."""
     bound = render(observed.deployment.bindings, serving, serving.place) or ()
-    wrong = [item.binding for item in bound if current(workload, item.binding) != item.value]
+    wrong = [item.binding for item in bound if item.binding.current(workload) != item.value]
     managers = sorted({repr(manager[:128]) for _, manager in conflicts(workload, wrong)})
     if not managers:
         return f"the pod template was changed and no longer names {serving.name}; restoring it"

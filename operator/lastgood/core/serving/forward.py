@@ -5,7 +5,6 @@ from dataclasses import replace
 from lastgood.api.facts.deployment_status import Served
 from lastgood.api.fields import Fields
 from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, RESUME, Digest, Reason, Severity
-from lastgood.api.specs.deployment import EnvBinding, ImageBinding
 from lastgood.api.specs.rollback import FiredTrigger, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.candidates.eligible import FORWARD, ineligible, left_before
@@ -16,14 +15,7 @@ from lastgood.core.rollback.closing import begin, continuation_of, is_bad_copy
 from lastgood.core.serving.drift import adopt, reassert
 from lastgood.core.state import Observed, Step, Switch, Tell, UpdateDeployment, Verify
 from lastgood.core.words import INTEGRITY
-from lastgood.core.workload import (
-    OWNERSHIP,
-    carries,
-    conflicts,
-    container_list,
-    stamped,
-    workload_problem,
-)
+from lastgood.core.workload import OWNERSHIP, carries, conflicts, stamped, workload_problem
 
 LOOK_AGAIN = 30.0  # seconds
 _ADOPT = "name in spec.snapshot the one that it has the value of, which is adopted without a restart; then "
@@ -212,7 +204,7 @@ def _conflict(observed: Observed) -> Step | None:
     if observed.deployment.status.snapshot and DIGEST_STAMP in observed.workload.template_annotations:
         return None
     found = conflicts(observed.workload, observed.deployment.bindings)
-    hard = [item for item in found if not isinstance(item[0], ImageBinding)]
+    hard = [item for item in found if item[0].optional]
     if not hard:
         return None
     return Step(reason=Reason.FIELD_OWNED, message=conflict_message(observed), tell=Tell.WARNING)
@@ -222,27 +214,11 @@ def conflict_message(observed: Observed) -> str:
     """Return who owns which bound field, and what to do."""
     if observed.workload is None:
         return ""
-    found, containers = conflicts(observed.workload, observed.deployment.bindings), observed.workload.containers
-    first = "" if observed.deployment.status.snapshot else _ADOPT
-    told = []
-    for binding, manager in found:
-        if isinstance(binding, EnvBinding):
-            told.append(
-                f"{manager!r} owns variable {binding.name} of container {binding.container}: {first}"
-                "leave the variable out of the manifest, and apply that server-side (kubectl apply --server-side)"
-            )
-        elif isinstance(binding, ImageBinding):
-            told.append(
-                f"{manager!r} owns the image of container {binding.container}: add to ignoreDifferences "
-                f"jqPathExpressions: ['.spec.template.spec.{container_list(containers, binding.container)}[] "
-                f'| select(.name == "{binding.container}") '
-                "| .image'] (Argo CD, with RespectIgnoreDifferences=true) or spec.ignore (Flux)"
-            )
-        else:
-            told.append(
-                f"{manager!r} owns pod template annotation {binding.name}: {first}"
-                "leave it out of the manifest, and apply that server-side (kubectl apply --server-side)"
-            )
+    workload, first = observed.workload, "" if observed.deployment.status.snapshot else _ADOPT
+    told = (
+        f"{manager!r} owns {binding.told}: {first if binding.optional else ''}{binding.handover(workload)}"
+        for binding, manager in conflicts(workload, observed.deployment.bindings)
+    )
     return f"; {FIELD_MANAGER} writes it. ".join(told)
 
 

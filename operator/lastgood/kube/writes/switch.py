@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from lastgood.api.workload.workload import Workload
 from lastgood.core.state import Adopt, Drift, Observed, Switch, SwitchFirst
-from lastgood.core.workload import Workload, carried, render, template
+from lastgood.core.workload import carried, render, template
 from lastgood.errors import TransientError
 from lastgood.kube.api.client import Client
 from lastgood.kube.api.resources import WORKLOADS
@@ -44,7 +45,7 @@ class Switcher:
             raise TransientError(f"{snapshot.name} can no longer be bound to {observed.deployment.target}")
         if snapshot.digest in self._quarantine.entries(key.namespace):
             raise TransientError(f"{snapshot.name} has just been quarantined")
-        await self._apply(workload, template(bound, snapshot, among=workload.containers))
+        await self._apply(workload, template(bound, snapshot, into=workload))
         self._memory.watch(key, observed.deployment).allow(snapshot.name)
         if action.drift:
             self._count_drift(key, observed)
@@ -57,7 +58,7 @@ class Switcher:
         bound = carried(workload, observed.deployment.bindings, snapshot) if workload else None
         if workload is None or bound is None:
             raise TransientError(f"{observed.deployment.target} no longer carries {snapshot.name}")
-        await self._apply(workload, template(bound, among=workload.containers))
+        await self._apply(workload, template(bound, into=workload))
         self._memory.watch(key, observed.deployment).allow(snapshot.name)
         self._count_drift(key, observed)
 

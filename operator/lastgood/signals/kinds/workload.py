@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Self
 from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.fields import Fields
 from lastgood.api.names import DIGEST_STAMP, LookError
-from lastgood.core.workload import Workload
+from lastgood.api.workload.workload import Workload
 from lastgood.signals.signal import Question, Signal, Tools
 from lastgood.signals.workload import crash_looping
 

@@ -109,14 +109,15 @@ def opt_in(
     """Return the one command with which the owner lets a ModelDeployment switch the workload, or what to do without.
 
     It can be pasted: whatever stands in a binding, the shell takes it for text. What the owner has said of other fields
-    before stays said; a line for the same field, with another value, goes.
+    before stays said; a line for the same field, with another value, goes. `workload` is as kubectl names it, such as
+    `deployment/digits-server`.
     """
     words = list(dict.fromkeys(words))
     fields = {field_of(word) for word in words}
     kept = sorted(line for line in granted(annotations) if field_of(line) not in fields and line.isprintable())
     metadata = {"labels": {OPT_IN_LABEL: deployment}, "annotations": {BINDABLE: "\n".join([*kept, *words])}}
     patch = shlex.quote(json.dumps({"metadata": metadata}, separators=(",", ":"), ensure_ascii=False))
-    named = shlex.quote(f"deployment/{workload}")
+    named = shlex.quote(workload)
     command = f"kubectl patch -n {shlex.quote(namespace)} {named} --type merge -p {patch}"
     if len(command) <= _MAX_COMMAND:
         return f"its owner does so with: {command}"
