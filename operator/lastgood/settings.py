@@ -39,20 +39,20 @@ NAMES: Final[dict[str, str]] = {
 
 ALL_NAMESPACES: Final = "*"
 DOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?){0,15}")
-LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|s|m|h))+")
 CLAIM: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,53}[a-z0-9])?")
-SCANNER_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
-RATE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi)?")
+_SCANNER_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+_RATE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi)?")
 BYTES: Final = {None: 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-PULL_POLICIES: Final = ("IfNotPresent", "Always", "Never")
+_PULL_POLICIES: Final = ("IfNotPresent", "Always", "Never")
 DAY: Final = 86400.0
 SHORTEST_LEASE, LONGEST_LEASE = 3.0, 300.0
-LONGEST_IMAGE: Final = 512
-MOST_SCANNERS: Final = 8
+_LONGEST_IMAGE: Final = 512
+_MOST_SCANNERS: Final = 8
 HIGHEST_PORT: Final = 65535
-MOST_KEPT: Final = 100_000
+_MOST_KEPT: Final = 100_000
 
 
 class SettingsError(TerminalError):
@@ -153,7 +153,7 @@ def _namespaces(text: str) -> tuple[str, ...] | None:
 
 
 def _label(text: str) -> str:
-    if not LABEL.fullmatch(text):
+    if not _LABEL.fullmatch(text):
         raise ValueError("must be the name of a namespace (or '*' for all of them, where a list is taken)")
     return text
 
@@ -172,7 +172,7 @@ def _directory(text: str) -> Path:
 
 
 def _image(text: str) -> str:
-    if len(text) > LONGEST_IMAGE or any(char.isspace() for char in text):
+    if len(text) > _LONGEST_IMAGE or any(char.isspace() for char in text):
         raise ValueError("must be an image reference without spaces")
     return text
 
@@ -187,11 +187,11 @@ def _scanners(text: str) -> dict[str, str]:
     """Return the images of external scanners by name, from `NAME=IMAGE` with commas between."""
     pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
     found = {name: image for name, _, image in pairs}
-    if len(pairs) > MOST_SCANNERS:
-        raise ValueError(f"must name at most {MOST_SCANNERS} scanners")
+    if len(pairs) > _MOST_SCANNERS:
+        raise ValueError(f"must name at most {_MOST_SCANNERS} scanners")
     if len(found) != len(pairs):
         raise ValueError("must name each scanner once")
-    if not all(LABEL.fullmatch(name) and SCANNER_IMAGE.fullmatch(image) for name, image in found.items()):
+    if not all(_LABEL.fullmatch(name) and _SCANNER_IMAGE.fullmatch(image) for name, image in found.items()):
         raise ValueError("must be NAME=IMAGE, the name of a-z, 0-9 and '-', and commas between several")
     return found
 
@@ -208,8 +208,8 @@ def _domain(text: str) -> str:
 
 
 def _pull_policy(text: str) -> str:
-    if text not in PULL_POLICIES:
-        raise ValueError(f"must be one of {', '.join(PULL_POLICIES)}")
+    if text not in _PULL_POLICIES:
+        raise ValueError(f"must be one of {', '.join(_PULL_POLICIES)}")
     return text
 
 
@@ -250,15 +250,15 @@ def _lease_seconds(text: str) -> float:
 
 def _bytes(text: str) -> int:
     """Return bytes: `64Mi`, `2Gi`, or a number; 0 for no limit."""
-    match = RATE.fullmatch(text)
+    match = _RATE.fullmatch(text)
     if not match:
         raise ValueError("must be bytes such as 256Mi, or 0 for no limit")
     return int(match[1]) * BYTES[match[2]]
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) > MOST_KEPT:
-        raise ValueError(f"must be a whole number up to {MOST_KEPT}, or 0 for no limit")
+    if not text.isascii() or not text.isdecimal() or int(text) > _MOST_KEPT:
+        raise ValueError(f"must be a whole number up to {_MOST_KEPT}, or 0 for no limit")
     return int(text)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z|\\)', re.DOTALL)  # one without an end takes all: linear
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
-Hook = Callable[[list[tuple[str, Any]]], object]
+_Hook = Callable[[list[tuple[str, Any]]], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def parse_leniently(body: bytes, bounds: Bounds) -> tuple[object, str]:
         return _load(body, lambda _: None, _every, int), str(error)
 
 
-def _load(body: bytes, constant: Callable[[str], object], pairs: Hook, integer: Callable[[str], float]) -> object:
+def _load(body: bytes, constant: Callable[[str], object], pairs: _Hook, integer: Callable[[str], float]) -> object:
     try:
         return json.loads(body.decode("utf-8"), parse_int=integer, parse_constant=constant, object_pairs_hook=pairs)
     except UnicodeDecodeError:

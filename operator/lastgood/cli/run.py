@@ -21,20 +21,20 @@ from lastgood.settings import ALL_NAMESPACES, NAMES, Settings, SettingsError, co
 from lastgood.signals.hosts import DEFAULT_DOMAIN, parse_rules
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-USAGE_ERROR: Final = 2
-LEVELS: Final = ("debug", "info", "warning", "error")
+_USAGE_ERROR: Final = 2
+_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run until a signal; 0 after one, 1 if a part broke, 2 if a setting cannot be used."""
     arguments = parser().parse_args(argv)
-    configure_logging(arguments.log_level)
+    _configure_logging(arguments.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # a tenth less from annotation to switch
             runner.run(serve(arguments))
     except TerminalError as error:
         print(f"lastgood run: {error}", file=sys.stderr)
-        return USAGE_ERROR
+        return _USAGE_ERROR
     except BrokenError:
         logging.getLogger(__name__).exception("ended")
         return 1
@@ -148,11 +148,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--cluster-domain", metavar="DOMAIN", help="the DNS domain of the cluster (cluster.local)")
     add("--allow-loopback", action="store_true", help="allow triggers and checks to call this machine")
-    add("--log-level", choices=LEVELS, default="info", help="for stderr; the security log on stdout is not affected")
+    add("--log-level", choices=_LEVELS, default="info", help="for stderr; the security log on stdout is not affected")
     return found
 
 
-def configure_logging(level: str) -> None:
+def _configure_logging(level: str) -> None:
     """Send ordinary logs to stderr; stdout carries the security log and nothing else."""
     logging.basicConfig(stream=sys.stderr, level=level.upper(), format=LOG_FORMAT)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))

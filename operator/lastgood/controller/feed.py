@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 Body = dict[str, Any]
 
 FIRST_SWEEP: Final = 5.0
-SWEEP_EVERY: Final = 60.0
-SETTLE: Final = 2.0  # what is on its way in the watch must not be fetched as well
-YOUNG: Final = 20_000  # objects
-SELECTORS: Final = {Kind.WORKLOAD: OPT_IN_LABEL}
+_SWEEP_EVERY: Final = 60.0
+_SETTLE: Final = 2.0  # what is on its way in the watch must not be fetched as well
+_YOUNG: Final = 20_000  # objects
+_SELECTORS: Final = {Kind.WORKLOAD: OPT_IN_LABEL}
 
 
 class Feed:
@@ -101,9 +101,9 @@ class Feed:
                 await self.sweep()
             except ApiError as error:
                 logger.log(quiet(error), "cannot sweep, retrying later: %s", error)
-            await asyncio.sleep(SWEEP_EVERY * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, no secret
+            await asyncio.sleep(_SWEEP_EVERY * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, no secret
 
-    async def sweep(self, *, settle: float = SETTLE) -> int:
+    async def sweep(self, *, settle: float = _SETTLE) -> int:
         """Compare the cache with what is there, repair it, and return how much was wrong."""
         suspects = [key for kind in Kind for scope in self._scopes for key in await self._doubted(kind, scope)]
         if not suspects:
@@ -137,7 +137,7 @@ class Feed:
             return []
 
     async def _list(self, kind: Kind, scope: str | None, *, metadata_only: bool) -> tuple[list[Body], str]:
-        selector = SELECTORS.get(kind, "")
+        selector = _SELECTORS.get(kind, "")
         return await self._client.list(RESOURCES[kind], scope, label_selector=selector, metadata_only=metadata_only)
 
     async def _doubtful(self, kind: Kind, scope: str | None) -> list[tuple[Key, int | None]]:
@@ -223,4 +223,4 @@ def settle_memory() -> None:
     """Take the first list out of the garbage collector's rounds: each would pause the loop by 30 ms."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG)  # every 700 new objects a pause of up to a millisecond; a rollback makes some thousands
+    gc.set_threshold(_YOUNG)  # every 700 new objects a pause of up to a millisecond; a rollback makes some thousands

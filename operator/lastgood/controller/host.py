@@ -22,9 +22,9 @@ from lastgood.kube.cache import RESOURCES, Kind
 logger = logging.getLogger(__name__)
 
 PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-LOGIN_PAUSE: Final = 1.0
-LONGEST_LOGIN_PAUSE: Final = 30.0
-REQUEST_SECONDS: Final = 30.0
+_LOGIN_PAUSE: Final = 1.0
+_LONGEST_LOGIN_PAUSE: Final = 30.0
+_REQUEST_SECONDS: Final = 30.0
 
 Handler = Callable[..., Awaitable[None]]
 
@@ -124,8 +124,8 @@ class Host:
     async def _login(self, **_: Any) -> kopf.AiohttpSession:  # noqa: ANN401  # kopf passes what we do not need
         """Hand over the session; kopf asks again when it was refused, and must not do so in a tight loop."""
         now = time.monotonic()
-        self._logins = [at for at in self._logins if now - at < LONGEST_LOGIN_PAUSE]
-        await asyncio.sleep(min(LONGEST_LOGIN_PAUSE, LOGIN_PAUSE * len(self._logins)))
+        self._logins = [at for at in self._logins if now - at < _LONGEST_LOGIN_PAUSE]
+        await asyncio.sleep(min(_LONGEST_LOGIN_PAUSE, _LOGIN_PAUSE * len(self._logins)))
         self._logins.append(time.monotonic())
         return kopf.AiohttpSession(
             server=self._connection.server,
@@ -146,6 +146,6 @@ def settings() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = 0.05  # a task for each object is kept no longer than its event
     chosen.queueing.worker_limit = None  # a limit below the number of objects can deadlock
     chosen.networking.error_backoffs = Endless()
-    chosen.networking.request_timeout = REQUEST_SECONDS
+    chosen.networking.request_timeout = _REQUEST_SECONDS
     chosen.persistence.diffbase_storage = NothingToCompare()
     return chosen

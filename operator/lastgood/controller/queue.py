@@ -15,10 +15,10 @@ from lastgood.kube.cache import Key, Kind
 
 logger = logging.getLogger(__name__)
 
-Worker = Callable[[Key], Awaitable[float | None]]
+_Worker = Callable[[Key], Awaitable[float | None]]
 
 WORKERS: Final = 16
-FIRST_BACKOFF: Final = 0.1
+_FIRST_BACKOFF: Final = 0.1
 LONGEST_BACKOFF: Final = 60.0
 GRACE: Final = 2.0
 
@@ -27,8 +27,8 @@ class Queue:
     """Two lanes: hashing a large snapshot takes minutes, and no rollback may wait in line behind it."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._slow = Lane(clock=clock)
-        self._fast = Lane(clock=clock)
+        self._slow = _Lane(clock=clock)
+        self._fast = _Lane(clock=clock)
         self._lanes = (self._fast, self._slow)
 
     def add(self, key: Key, *, delay: float = 0.0) -> None:
@@ -51,7 +51,7 @@ class Queue:
         """How many keys wait or are being worked on."""
         return sum(lane.depth for lane in self._lanes)
 
-    async def run(self, worker: Worker, *, workers: int = WORKERS) -> None:
+    async def run(self, worker: _Worker, *, workers: int = WORKERS) -> None:
         """Work until stopped, on at most `workers` keys of each lane at the same time."""
         await asyncio.gather(*(lane.run(worker, workers=workers) for lane in self._lanes))
 
@@ -60,7 +60,7 @@ class Queue:
         await asyncio.gather(*(lane.stop(grace=grace) for lane in self._lanes))
 
 
-class Lane:
+class _Lane:
     """Keys that are due, without doubles; `add` from anywhere in the loop, `run` once."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,7 +97,7 @@ class Lane:
         """How many keys wait or are being worked on."""
         return len(self._due.keys() | self._running.keys())
 
-    async def run(self, worker: Worker, *, workers: int = WORKERS) -> None:
+    async def run(self, worker: _Worker, *, workers: int = WORKERS) -> None:
         """See Queue.run."""
         while not self._stopped:
             free = self._open and len(self._running) < workers
@@ -142,7 +142,7 @@ class Lane:
         except TimeoutError:
             return
 
-    async def _work(self, worker: Worker, key: Key) -> None:
+    async def _work(self, worker: _Worker, key: Key) -> None:
         """Make one pass; whatever happens, the key is free again and its next pass is known."""
         try:
             again = await self._attempt(worker, key)
@@ -154,7 +154,7 @@ class Lane:
                 self._push(key)
             self._wake.set()
 
-    async def _attempt(self, worker: Worker, key: Key) -> float | None:
+    async def _attempt(self, worker: _Worker, key: Key) -> float | None:
         try:
             again = await worker(key)
         except Exception as error:  # noqa: BLE001  # one key's failure is not the others'
@@ -176,5 +176,5 @@ class Lane:
 
 def backoff(failures: int) -> float:
     """Return the pause after so many failures in a row: doubling, bounded, and spread by chance."""
-    longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 30))
+    longest = min(LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(failures - 1, 30))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret

@@ -84,11 +84,7 @@ class Reconciler:
         self._client = client
         self._cache = cache
         self._memory = memory
-        hosts = HostPolicy(
-            rules=parse_rules(settings.trigger_hosts, settings.cluster_domain),
-            domain=settings.cluster_domain,
-            allow_loopback=settings.allow_loopback,
-        )
+        hosts = _hosts(settings)
         self._probe = HttpProbe(deny=AddressPolicy(allow_loopback=settings.allow_loopback), hosts=hosts)
         self._observer = Observer(
             client=client,
@@ -319,6 +315,14 @@ class Reconciler:
         decision = Decision(reason=Reason.INVALID_SPEC, message=invalid.message, tell=Tell.WARNING)
         await self._actor.tell(meta, str(RESOURCES[key.kind].kind), decision)
         return None
+
+
+def _hosts(settings: Settings) -> HostPolicy:
+    return HostPolicy(
+        rules=parse_rules(settings.trigger_hosts, settings.cluster_domain),
+        domain=settings.cluster_domain,
+        allow_loopback=settings.allow_loopback,
+    )
 
 
 async def _together(*work: Awaitable[None]) -> None:

@@ -47,11 +47,11 @@ from lastgood.settings import Settings
 logger = logging.getLogger(__name__)
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-PASSES_END: Final = 1.5  # seconds for each step of the end; all of them together stay below five
-EVENTS_END: Final = 0.5
-CLOSE_END: Final = 0.5
-DISCOVERY_PAUSE: Final = 0.2
-HOST_END: Final = 1.0
+_PASSES_END: Final = 1.5  # seconds for each step of the end; all of them together stay below five
+_EVENTS_END: Final = 0.5
+_CLOSE_END: Final = 0.5
+_DISCOVERY_PAUSE: Final = 0.2
+_HOST_END: Final = 1.0
 
 
 class Reconciler(Protocol):
@@ -80,13 +80,13 @@ class Parts:
     memory: Memory
 
 
-MakeReconciler = Callable[[Parts], Reconciler]
+_MakeReconciler = Callable[[Parts], Reconciler]
 
 
 class Runtime:
     """All parts, wired; `run` returns after a signal, or raises when a part breaks."""
 
-    def __init__(self, connection: Connection, settings: Settings, make: MakeReconciler) -> None:
+    def __init__(self, connection: Connection, settings: Settings, make: _MakeReconciler) -> None:
         self._connection = connection
         self._settings = settings
         self._bare = Client(connection)
@@ -193,7 +193,7 @@ class Runtime:
         """Wait until the discovery names what kopf is to watch: it looks once, and never again."""
         kinds = [Missing(resource=resource.plural) for resource in (SNAPSHOTS, DEPLOYMENTS, ROLLBACKS)]
         while not all([await self._bare.is_given(kind) for kind in kinds]):
-            await self._access.rest(DISCOVERY_PAUSE)
+            await self._access.rest(_DISCOVERY_PAUSE)
 
     async def _watch_over(self) -> None:
         """Wait for a signal, or for a part to end that must not."""
@@ -214,19 +214,19 @@ class Runtime:
     async def _end(self) -> None:
         """End what works, then what writes, then what reads; let go of the Lease once nothing writes."""
         logger.info("ending")
-        await self._queue.stop(grace=PASSES_END)
-        await _within(CLOSE_END, self._reconciler.close())
-        await _within(EVENTS_END + 0.1, self._notices.drain(seconds=EVENTS_END))
+        await self._queue.stop(grace=_PASSES_END)
+        await _within(_CLOSE_END, self._reconciler.close())
+        await _within(_EVENTS_END + 0.1, self._notices.drain(seconds=_EVENTS_END))
         host = self._tasks.pop("host", None)
         await _cancel(self._tasks.values())
         self._retainer.close()
         await self._lease.release()
         self._host.stop()
         if host is not None:
-            await asyncio.wait({host}, timeout=HOST_END)
+            await asyncio.wait({host}, timeout=_HOST_END)
             await _cancel([host])
-        await _within(CLOSE_END, self._exposition.stop())
-        await _within(CLOSE_END, self._health.stop())
+        await _within(_CLOSE_END, self._exposition.stop())
+        await _within(_CLOSE_END, self._health.stop())
         await self._connection.close()
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:

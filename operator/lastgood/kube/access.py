@@ -17,10 +17,10 @@ from lastgood.kube.api.problems import ApiError, ForbiddenError, NotFoundError
 from lastgood.kube.api.resources import Resource
 
 PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between questions while something is missing
-ROUND_EVERY: Final = 60.0  # a watch that runs outlives the right to it, and a right that is not used is not missed
+_ROUND_EVERY: Final = 60.0  # a watch that runs outlives the right to it, and a right that is not used is not missed
 ROUND: Final = 48  # questions at most in one round
 MOST: Final = 64
-WATCHED: Final = ("list", "watch")
+_WATCHED: Final = ("list", "watch")
 _DENIED = re.compile(
     r'(?:\S+ "(?P<name>[^"]{1,253})" )?is forbidden: User "[^"]*" cannot (?P<verb>[a-z]+) '
     r'resource "(?P<resource>[a-z/]+)" in API group "(?P<group>[a-z0-9.]*)"'
@@ -56,7 +56,7 @@ class Missing:
     @property
     def blinds(self) -> bool:
         """Whether something cannot be listed or watched for it: what is known of it may be old, or less than all."""
-        return not self.verb or (self.verb in WATCHED and self.resource != "configmaps")
+        return not self.verb or (self.verb in _WATCHED and self.resource != "configmaps")
 
     @property
     def plain(self) -> "Missing":
@@ -214,7 +214,7 @@ class Access:
         return item in self._missing
 
     async def _pause(self, failures: int) -> None:
-        pause = PAUSES[min(failures, len(PAUSES)) - 1] if failures else ROUND_EVERY
+        pause = PAUSES[min(failures, len(PAUSES)) - 1] if failures else _ROUND_EVERY
         try:
             async with asyncio.timeout(pause * random.uniform(0.7, 1.0)):  # noqa: S311  # jitter, no secret
                 await self._news.wait()

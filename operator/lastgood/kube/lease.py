@@ -23,11 +23,11 @@ Body = dict[str, Any]
 
 NAME: Final = "lastgood"
 LEASE_SECONDS: Final = 6.0
-RENEW_SHARE: Final = 2 / 3  # of the duration: we stop writing then, and nobody takes over before the rest is over
-RENEW_EVERY: Final = 1 / 3
-LOOK_EVERY: Final = 1 / 12  # a standby's reads, so that a release is noticed at once
-GONE: Final = ""  # the version of a Lease that is not there
-DEAD_AFTER: Final = 3.0  # durations without an attempt
+_RENEW_SHARE: Final = 2 / 3  # of the duration: we stop writing then, and nobody takes over before the rest is over
+_RENEW_EVERY: Final = 1 / 3
+_LOOK_EVERY: Final = 1 / 12  # a standby's reads, so that a release is noticed at once
+_GONE: Final = ""  # the version of a Lease that is not there
+_DEAD_AFTER: Final = 3.0  # durations without an attempt
 LONGEST_LEASE: Final = 300.0  # a foreign duration beyond it is not believed
 
 
@@ -35,7 +35,7 @@ class NotLeaderError(TransientError):
     """Another replica has the Lease, or we could not renew ours in time."""
 
 
-class LeaseClient(Protocol):
+class _LeaseClient(Protocol):
     """What the election needs of the client; it must not be fenced by this very Lease."""
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
@@ -49,14 +49,14 @@ class LeaseClient(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sighting:
+class _Sighting:
     """A version of the Lease, and when we first saw it."""
 
     version: str
     since: float
 
 
-def boottime() -> float:
+def _boottime() -> float:
     """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
@@ -67,13 +67,13 @@ class Lease:
 
     def __init__(  # an election has this many sides
         self,
-        client: LeaseClient,
+        client: _LeaseClient,
         *,
         namespace: str,
         identity: str,
         name: str = NAME,
         seconds: float = LEASE_SECONDS,
-        clock: Callable[[], float] = boottime,
+        clock: Callable[[], float] = _boottime,
         on_change: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.identity = identity
@@ -86,7 +86,7 @@ class Lease:
         self._valid_until = float("-inf")
         self._announced = False
         self._tried = clock()
-        self._seen: Sighting | None = None
+        self._seen: _Sighting | None = None
         self._version = ""
         self._waits_for = ""
 
@@ -102,7 +102,7 @@ class Lease:
     @property
     def beating(self) -> bool:
         """Tell whether somebody still tries to take or keep the Lease: else this process is of no use."""
-        return self._clock() - self._tried < self._seconds * DEAD_AFTER
+        return self._clock() - self._tried < self._seconds * _DEAD_AFTER
 
     def check(self) -> None:
         """Refuse if the Lease is not ours now.
@@ -117,13 +117,13 @@ class Lease:
         """Take and keep the Lease for ever."""
         while True:
             renewed = await self.step()
-            await asyncio.sleep(self._seconds * (RENEW_EVERY if renewed else LOOK_EVERY))
+            await asyncio.sleep(self._seconds * (_RENEW_EVERY if renewed else _LOOK_EVERY))
 
     async def step(self) -> bool:
         """Try once to take or renew the Lease, and tell if it worked; a failure takes no time from us."""
         renewed, self._tried = False, self._clock()
         try:
-            async with asyncio.timeout(self._seconds * RENEW_EVERY):
+            async with asyncio.timeout(self._seconds * _RENEW_EVERY):
                 renewed = await self._attempt()
         except (ConflictError, AlreadyExistsError, InvalidError, NotFoundError) as error:
             self._version = ""  # look before trying again
@@ -141,7 +141,7 @@ class Lease:
             return
         spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now()}
         try:
-            async with asyncio.timeout(self._seconds * RENEW_EVERY):
+            async with asyncio.timeout(self._seconds * _RENEW_EVERY):
                 await self._patch(spec)
         except (ApiError, TimeoutError) as error:
             logger.warning("cannot release the Lease, it will expire: %s", error)
@@ -194,17 +194,17 @@ class Lease:
 
     def _may_create(self) -> bool:
         """Nobody's yet, as far as we know; if we saw another's that is gone, its holder may not know that yet."""
-        return self._seen is None or self._unchanged(GONE) >= self._seconds
+        return self._seen is None or self._unchanged(_GONE) >= self._seconds
 
     def _unchanged(self, version: str) -> float:
         """Return for how many seconds we have seen this version, by our own clock."""
         if self._seen is None or self._seen.version != version:
-            self._seen = Sighting(version=version, since=self._clock())
+            self._seen = _Sighting(version=version, since=self._clock())
         return self._clock() - self._seen.since
 
     def _keep(self, sent: float, written: Body) -> bool:
         self._version = written["metadata"]["resourceVersion"]
-        self._valid_until = sent + self._seconds * RENEW_SHARE
+        self._valid_until = sent + self._seconds * _RENEW_SHARE
         return True
 
     async def _create(self) -> Body:

@@ -16,14 +16,14 @@ from lastgood.core.state import REFUSED, Checked, Drift, Refusal, Tally
 from lastgood.kube.cache import Key
 from lastgood.kube.clock import Clock, utc_now
 
-Period = tuple[str, str, str, bool]
+_Period = tuple[str, str, str, bool]
 
 
 @dataclass
 class Watch:
     """What was sampled for one ModelDeployment while one snapshot serves."""
 
-    period: Period = ("", "", "", False)
+    period: _Period = ("", "", "", False)
     since: datetime | None = None
     unserved: datetime | None = None
     tallies: dict[str, Tally] = field(default_factory=dict)

@@ -36,7 +36,7 @@ from lastgood.kube.shared.trust import TrustPolicies
 
 Body = dict[str, Any]
 T = TypeVar("T")
-MOST_WAITING = 17  # open records that are read afresh
+_MOST_WAITING = 17  # open records that are read afresh
 PARSERS: Mapping[Kind, Callable[[Body], Any]] = {
     Kind.SNAPSHOT: ModelSnapshot.from_body,
     Kind.DEPLOYMENT: ModelDeployment.from_body,
@@ -255,7 +255,7 @@ def _keys(key: Key, what: Collection[What], observed: object) -> Iterator[Key]:
     if What.WORKLOAD in what and isinstance(observed, Observed):
         yield Key(Kind.WORKLOAD, key.namespace, observed.deployment.target)
     if What.RECORDS in what and isinstance(observed, Observed | ObservedGone):
-        yield from (Key(Kind.ROLLBACK, key.namespace, name) for name in islice(_open_records(observed), MOST_WAITING))
+        yield from (Key(Kind.ROLLBACK, key.namespace, name) for name in islice(_open_records(observed), _MOST_WAITING))
 
 
 def _open_records(observed: Observed | ObservedGone) -> Iterator[RecordName]:

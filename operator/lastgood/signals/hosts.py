@@ -53,7 +53,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostRule:
+class _HostRule:
     """One entry of the administrator's list: a name, every name below one, or addresses; on one port or on all."""
 
     name: str = ""
@@ -70,7 +70,7 @@ class HostRule:
         return isinstance(host, str) and (host.endswith(f".{self.name}") if self.below else host == self.name)
 
 
-def parse_rule(text: str, domain: str = DEFAULT_DOMAIN) -> HostRule:
+def parse_rule(text: str, domain: str = DEFAULT_DOMAIN) -> _HostRule:
     """Read `HOST`, `*.SUFFIX`, an address or a CIDR range, each but the last with `:PORT` if only one is meant.
 
     Raises:
@@ -78,18 +78,18 @@ def parse_rule(text: str, domain: str = DEFAULT_DOMAIN) -> HostRule:
     """
     lowered = text.strip().lower()
     if "/" in lowered:
-        return HostRule(network=_network(lowered))
+        return _HostRule(network=_network(lowered))
     match = _RULE.fullmatch(lowered)
     if match is None:
         raise ValueError(_RULE_HELP)
     port = _port(match[3]) if match[3] else None
     address = _address(match[2])
     if address is not None and not match[1]:
-        return HostRule(network=ipaddress.ip_network(address), port=port)
+        return _HostRule(network=ipaddress.ip_network(address), port=port)
     name = _absolute(match[2].removesuffix("."), domain)
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME or _LAST_NUMERIC.fullmatch(name) or "." not in name:
         raise ValueError(_RULE_HELP)
-    return HostRule(name=name, below=bool(match[1]), port=port)
+    return _HostRule(name=name, below=bool(match[1]), port=port)
 
 
 _RULE_HELP: Final = (
@@ -134,7 +134,7 @@ class HostPolicy:
         allow_loopback: this machine may be asked by its usual names: for tests, and an operator outside a cluster.
     """
 
-    rules: tuple[HostRule, ...] = ()
+    rules: tuple[_HostRule, ...] = ()
     domain: str = DEFAULT_DOMAIN
     allow_loopback: bool = False
 
@@ -190,7 +190,7 @@ class HostPolicy:
         )
 
 
-def parse_rules(texts: Iterable[str], domain: str = DEFAULT_DOMAIN) -> tuple[HostRule, ...]:
+def parse_rules(texts: Iterable[str], domain: str = DEFAULT_DOMAIN) -> tuple[_HostRule, ...]:
     """Read the administrator's list.
 
     Raises:
@@ -202,7 +202,7 @@ def parse_rules(texts: Iterable[str], domain: str = DEFAULT_DOMAIN) -> tuple[Hos
     return tuple(_rule(text, domain) for text in given)
 
 
-def _rule(text: str, domain: str) -> HostRule:
+def _rule(text: str, domain: str) -> _HostRule:
     try:
         return parse_rule(text, domain)
     except ValueError as error:

@@ -31,7 +31,7 @@ from lastgood.signals.hosts import HostPolicy, Target
 from lastgood.signals.sentences import one_sentence
 
 T = TypeVar("T")
-Lookup = Callable[[str, int, socket.AddressFamily], Awaitable[Sequence[ResolveResult]]]
+_Lookup = Callable[[str, int, socket.AddressFamily], Awaitable[Sequence[ResolveResult]]]
 
 _CHUNK = 64 * 1024
 _LOOKUPS = 8
@@ -49,7 +49,7 @@ _HEADERS = {
 class HttpProbe:
     """Asks metrics endpoints. An asynchronous context manager; one serves all triggers."""
 
-    def __init__(self, *, deny: AddressPolicy, hosts: HostPolicy | None = None, lookup: Lookup | None = None) -> None:
+    def __init__(self, *, deny: AddressPolicy, hosts: HostPolicy | None = None, lookup: _Lookup | None = None) -> None:
         """Make a probe; it opens nothing before its first request.
 
         Args:
@@ -190,7 +190,7 @@ class HttpProbe:
 class CheckedResolver(AbstractResolver):
     """Resolves names; refuses one with any address that is never called, and a Service that stands for another host."""
 
-    def __init__(self, *, deny: AddressPolicy, hosts: HostPolicy, lookup: Lookup | None) -> None:
+    def __init__(self, *, deny: AddressPolicy, hosts: HostPolicy, lookup: _Lookup | None) -> None:
         self._deny = deny
         self._hosts = hosts
         # Threads of their own: names that take long to resolve must not hold up those who hash files.

@@ -11,7 +11,7 @@ from lastgood.signals.signal import Question, Signal, of_check, of_trigger
 
 def unusable(deployment: ModelDeployment, hosts: HostPolicy) -> Mapping[str, Unusable]:
     """Return why triggers and checks cannot be used, by `trigger/NAME` and `check/NAME`."""
-    asked = {place: problem_of(source, question, hosts) for place, source, question in _asked(deployment)}
+    asked = {place: _problem_of(source, question, hosts) for place, source, question in _asked(deployment)}
     return {place: problem for place, problem in asked.items() if problem}
 
 
@@ -23,6 +23,6 @@ def _asked(deployment: ModelDeployment) -> Iterator[tuple[str, Source, Question]
         yield f"check/{check.name}", check.source, of_check(check, namespace, at=at)
 
 
-def problem_of(source: Source, question: Question, hosts: HostPolicy) -> Unusable | None:
+def _problem_of(source: Source, question: Question, hosts: HostPolicy) -> Unusable | None:
     """Return why a signal can never be looked at, if so."""
     return source.problem(question, hosts) if isinstance(source, Signal) else None

@@ -6,7 +6,7 @@ from typing import Any
 from lastgood.signals.sentences import one_sentence
 
 CRASH_LOOP = "CrashLoopBackOff"
-TEMPLATE_HASH = "pod-template-hash"
+_TEMPLATE_HASH = "pod-template-hash"
 
 
 def crash_looping(pods: Sequence[Mapping[str, Any]], *, template_hash: str | None = None) -> str | None:
@@ -27,7 +27,7 @@ def _counts(pod: Mapping[str, Any], template_hash: str | None) -> bool:
     """A pod that is being deleted ends as it may; one of another template is not the one in question."""
     metadata = pod.get("metadata") or {}
     labels = metadata.get("labels") or {}
-    return not metadata.get("deletionTimestamp") and template_hash in {None, labels.get(TEMPLATE_HASH)}
+    return not metadata.get("deletionTimestamp") and template_hash in {None, labels.get(_TEMPLATE_HASH)}
 
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -86,11 +86,8 @@ def verify(
     if blake3 is not None:
         require_blake3(blake3)
     path = require_relative(relative)
-    reader = _Reader(
-        task=Task(root=root, relative=path, limits=limits),
-        meter=Meter(progress, cancelled, budget=budget, seconds=limits.max_seconds),
-        isolated=isolated,
-    )
+    meter = Meter(progress, cancelled, budget=budget, seconds=limits.max_seconds)
+    reader = _Reader(task=Task(root=root, relative=path, limits=limits), meter=meter, isolated=isolated)
     way = Way.BOTH if record_blake3 or blake3 else Way.SHA256
     shown = printable(path or str(root))
     return _judge(lambda: _compare(reader, expected, blake3, way), shown, expected, known)

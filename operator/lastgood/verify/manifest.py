@@ -22,9 +22,9 @@ MANIFEST_START: Final = b'[{"path":"'  # how every manifest begins in RFC 8785 f
 
 
 def manifest(root: Path, *, limits: Limits = _DEFAULT, progress: Progress | None = None) -> tuple[FileEntry, ...]:
-    """Return the files of a directory, sorted by path; see `read_files` for what is refused."""
+    """Return the files of a directory, sorted by path; see `_read_files` for what is refused."""
     with opened(open_path(root)) as base:
-        return read_files(base, limits, Meter(progress))
+        return _read_files(base, limits, Meter(progress))
 
 
 def manifest_digest(files: Iterable[FileEntry]) -> str:
@@ -49,7 +49,7 @@ def refuse_manifest(start: bytes) -> None:
         raise RefusedEntryError("the file is a manifest, which has the digest of a directory without being it")
 
 
-def read_files(base: int, limits: Limits, meter: Meter, threads: int | None = None) -> tuple[FileEntry, ...]:
+def _read_files(base: int, limits: Limits, meter: Meter, threads: int | None = None) -> tuple[FileEntry, ...]:
     """Return the files below an open directory, sorted by path; see `read_tree` for what it raises."""
     found = read_tree(base, limits, Work(meter=meter, threads=threads))
     return tuple(FileEntry(path=file.path, size=file.size, sha256=file.sha256) for file in found)

@@ -35,7 +35,7 @@ class TrustPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anchors:
+class _Anchors:
     """The keys and roots of several policies, each once, and the digest that names the set."""
 
     digest: str
@@ -96,14 +96,14 @@ def load_policy(policy: ModelTrustPolicy, scanners: Mapping[str, str] = NO_SCANN
     return TrustPolicy(trust=trust, keys=tuple(keys), roots=tuple(roots))
 
 
-def anchors(policies: Iterable[TrustPolicy], model: str) -> Anchors:
+def anchors(policies: Iterable[TrustPolicy], model: str) -> _Anchors:
     """Return the keys and roots of all policies for a model: a bundle is looked at once, for all of them.
 
     Roots are told apart by the whole certificate. By its key alone one policy's would stand in for another's, with a
     later end, or without its limits.
     """
     concerned = [policy for policy in policies if policy.trust.concerns(model)]
-    return Anchors(
+    return _Anchors(
         digest=anchors_digest(policy.trust for policy in concerned),
         keys=tuple({key.key_id: key for policy in concerned for key in policy.keys}.values()),
         roots=tuple({root.certificate_id: root for policy in concerned for root in policy.roots}.values()),

@@ -14,7 +14,7 @@ from lastgood.api.names import BINDABLE, OPT_IN_LABEL
 
 PLACEHOLDER: Final = re.compile(r"\$\((path|uri|image|digest|version|name)\)")
 IMAGE: Final = "$(image)"
-MAX_VALUE: Final = 4096
+_MAX_VALUE: Final = 4096
 """What a variable or annotation may hold once it is filled in; as long as the longest path of Linux."""
 
 _MAX_WORD: Final = 64 * 1024
@@ -77,8 +77,8 @@ def text_mistake(text: str) -> str:
         return "must hold no control or invisible characters, and no white space but blanks"
     if ".." in re.split(r"[/\\]", text):
         return "must hold no '..' between slashes: it would lead out of what was verified"
-    if len(text) > MAX_VALUE:
-        return f"must have at most {MAX_VALUE} characters"
+    if len(text) > _MAX_VALUE:
+        return f"must have at most {_MAX_VALUE} characters"
     return ""
 
 

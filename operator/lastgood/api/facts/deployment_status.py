@@ -10,11 +10,11 @@ from lastgood.api.fields import Fields, compact, format_time
 from lastgood.api.meta import Condition, read_conditions
 from lastgood.api.names import Digest, RecordName, SnapshotName
 
-MAX_HISTORY = 50
+_MAX_HISTORY = 50
 MAX_LEFT = 64
-MAX_ROLLBACKS = 60  # as many as spec.rollback.maxPerHour may allow: they are counted here
+_MAX_ROLLBACKS = 60  # as many as spec.rollback.maxPerHour may allow: they are counted here
 MAX_HANDLED = 16
-MAX_DIGEST = 128
+_MAX_DIGEST = 128
 MAX_NAME = 253
 
 
@@ -248,8 +248,8 @@ class DeploymentStatus:
             "continues": dict(self.continues) if self.continues else None,
             "held": self.held.as_body() if self.held else None,
             "left": [item.as_body() for item in self.left[-MAX_LEFT:]],
-            "history": [item.as_body() for item in self.history[-MAX_HISTORY:]],
-            "rollbacks": [item.as_body() for item in self.rollbacks[-MAX_ROLLBACKS:]],
+            "history": [item.as_body() for item in self.history[-_MAX_HISTORY:]],
+            "rollbacks": [item.as_body() for item in self.rollbacks[-_MAX_ROLLBACKS:]],
             "triggers": [item.as_body() for item in self.triggers],
             "alerts": [item.as_body() for item in self.alerts[:MAX_ALERTS]] or None,
             "resolvedAlerts": [item.as_body() for item in self.resolved[-MAX_ALERTS:]] or None,
@@ -311,7 +311,7 @@ def read_held(fields: Fields) -> Held | None:
         return None
     return Held(
         snapshot=SnapshotName(name),
-        digest=Digest(fields.text("digest", limit=MAX_DIGEST)),
+        digest=Digest(fields.text("digest", limit=_MAX_DIGEST)),
         reason=fields.text("reason"),
         rollback=RecordName(fields.text("rollback", limit=MAX_NAME)),
         since=fields.time("since"),
@@ -321,7 +321,7 @@ def read_held(fields: Fields) -> Held | None:
 def read_left(item: Fields) -> Left:
     """Read a digest that a rollback left."""
     return Left(
-        digest=Digest(item.text("digest", limit=MAX_DIGEST)),
+        digest=Digest(item.text("digest", limit=_MAX_DIGEST)),
         snapshot=SnapshotName(item.text("snapshot", limit=MAX_NAME)),
         reason=item.text("reason"),
         at=item.time("at"),

@@ -16,13 +16,13 @@ from lastgood.api.specs.scan_rules import judged
 from lastgood.api.text import shortened
 
 MAX_FACTS = 32
-MAX_OUTSIDE = 16
-MAX_PROBLEMS = 8
-MAX_LEFT_OUT = 20
+_MAX_OUTSIDE = 16
+_MAX_PROBLEMS = 8
+_MAX_LEFT_OUT = 20
 MAX_FINDINGS = 20
 MAX_FORMATS = 32
 MAX_COPIES = 9  # the source and eight mirrors
-MAX_ATTEMPTS = 100
+_MAX_ATTEMPTS = 100
 _ORDER = list(Severity)
 FINDING = "Finding"
 LOOKED = ("NoFinding", "Anomaly", FINDING)
@@ -190,13 +190,13 @@ def examined_body(examined: Examined) -> dict[str, Any]:
         "facts": [_fact_body(fact) for fact in examined.facts[:MAX_FACTS]],
         "problems": [
             {"source": item.source[:128], "reason": str(item.reason), "message": item.message[:1024]}
-            for item in examined.problems[:MAX_PROBLEMS]
+            for item in examined.problems[:_MAX_PROBLEMS]
         ],
     }
 
 
 def _fact_body(fact: SignatureFact) -> dict[str, Any]:
-    left_out = [shortened(path, 1024) for path in fact.left_out[:MAX_LEFT_OUT]]
+    left_out = [shortened(path, 1024) for path in fact.left_out[:_MAX_LEFT_OUT]]
     return compact(
         {
             "method": str(fact.method),
@@ -237,7 +237,7 @@ def read_examined(fields: Fields) -> Examined | None:
         digest=Digest(fields.text("digest", limit=71)),
         anchors=fields.text("anchors", limit=71),
         facts=tuple(fact for fact in facts if fact),
-        problems=tuple(_problem(item) for item in fields.items("problems", limit=MAX_PROBLEMS)),
+        problems=tuple(_problem(item) for item in fields.items("problems", limit=_MAX_PROBLEMS)),
     )
 
 
@@ -245,7 +245,7 @@ def _fact(item: Fields) -> SignatureFact | None:
     method = known(Method, item.text("method"), None)
     if method is None or not item.text("keyID"):
         return None
-    left_out = item.texts("leftOut", limit=MAX_LEFT_OUT)
+    left_out = item.texts("leftOut", limit=_MAX_LEFT_OUT)
     return SignatureFact(
         method=method,
         key_id=item.text("keyID"),
@@ -266,7 +266,7 @@ def _outside(item: Fields) -> tuple[int, ...]:
     if found is None:
         return ()
     sound = isinstance(found, list) and all(isinstance(index, int) and index >= 0 for index in found)
-    return tuple(found) if sound and len(found) <= MAX_OUTSIDE else (-1,)
+    return tuple(found) if sound and len(found) <= _MAX_OUTSIDE else (-1,)
 
 
 def _claims(fields: Fields) -> Claims:
@@ -304,12 +304,12 @@ def read_scan(fields: Fields) -> Scan | None:
 def read_findings(fields: Fields, limit: int) -> tuple[Finding, ...]:
     """Read a list of findings; one that makes no sense, or is too long, holds the gravest."""
     rows = fields.value.get("findings")
-    found = tuple(read_finding(item) for item in fields.items("findings", limit=limit))
+    found = tuple(_read_finding(item) for item in fields.items("findings", limit=limit))
     whole = rows is None or (isinstance(rows, list) and len(found) == len(rows))
     return found if whole else (UNREADABLE, *found)
 
 
-def read_finding(item: Fields) -> Finding:
+def _read_finding(item: Fields) -> Finding:
     """Read a finding; one of a severity that nobody knows is the gravest."""
     severity = known(Severity, item.text("severity"), Severity.CRITICAL)
     return Finding(severity=severity, rule=item.text("rule"), file=item.text("file"), evidence=item.text("evidence"))
@@ -342,7 +342,7 @@ def read_forensics(fields: Fields) -> Forensics | None:
         path=fields.text("path"),
         claim=fields.text("claim"),
         message=fields.text("message"),
-        attempts=fields.integer("attempts", 0, high=MAX_ATTEMPTS),
+        attempts=fields.integer("attempts", 0, high=_MAX_ATTEMPTS),
         next_time=fields.time("nextTime"),
     )
 

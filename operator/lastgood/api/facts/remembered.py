@@ -12,8 +12,8 @@ from lastgood.api.names import Digest
 from lastgood.errors import InvalidSpecError
 
 MAX_PROVEN: Final = 32
-MAX_REASON: Final = 120
-MAX_KEY: Final = 128
+_MAX_REASON: Final = 120
+_MAX_KEY: Final = 128
 MAX_TEXT: Final = 128 * 1024
 
 
@@ -52,7 +52,7 @@ class Remembered:
         body = {
             "held": _short(self.held.as_body()) if self.held else None,
             "left": [_short(item.as_body()) for item in self.left[-MAX_LEFT:]] or None,
-            "handled": {key[:MAX_KEY]: what[:MAX_NAME] for key, what in newest} or None,
+            "handled": {key[:_MAX_KEY]: what[:MAX_NAME] for key, what in newest} or None,
             "proven": [item.as_body() for item in self.proven[-MAX_PROVEN:]] or None,
         }
         return json.dumps(compact(body), ensure_ascii=False, separators=(",", ":"))
@@ -92,7 +92,7 @@ def _decoded(text: str) -> Fields:
 
 
 def _short(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {**body, "reason": str(body.get("reason") or "")[:MAX_REASON]}
+    return {**body, "reason": str(body.get("reason") or "")[:_MAX_REASON]}
 
 
 def _proven(item: Fields) -> Proven | None:

@@ -12,7 +12,7 @@ from lastgood.api.meta import Condition, Meta, read_conditions
 from lastgood.api.names import INTENT, Digest, Outcome, RecordName, SnapshotName, known
 
 MAX_INTENT: Final = 2048  # characters of the annotation
-MAX_CANDIDATES: Final = 100
+_MAX_CANDIDATES: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class Candidate:
 
 def _chosen_first(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     """Return candidates so that the one that was chosen is never cut off; else they keep their order, best first."""
-    if len(candidates) <= MAX_CANDIDATES:
+    if len(candidates) <= _MAX_CANDIDATES:
         return candidates
     return sorted(candidates, key=lambda item: item.verdict != "Chosen")
 
@@ -174,8 +174,8 @@ class RollbackStatus:
             "deployment": {"uid": self.deployment_uid} if self.deployment_uid else None,
             "from": compact({"snapshot": self.source, "digest": self.source_digest or None}) if self.source else None,
             "target": {"snapshot": self.target, "digest": self.target_digest} if self.target else None,
-            "candidates": [item.as_body() for item in _chosen_first(self.candidates)[:MAX_CANDIDATES]],
-            "candidatesLeftOut": len(self.candidates[MAX_CANDIDATES:]) or self.candidates_left_out or None,
+            "candidates": [item.as_body() for item in _chosen_first(self.candidates)[:_MAX_CANDIDATES]],
+            "candidatesLeftOut": len(self.candidates[_MAX_CANDIDATES:]) or self.candidates_left_out or None,
             "verifiedAt": format_time(self.verified_at),
             "verification": self.verification or None,
             "intentAt": format_time(self.intent_at),

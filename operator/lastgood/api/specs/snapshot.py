@@ -38,12 +38,12 @@ from lastgood.errors import InvalidSpecError
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][-+]?[0-9]{1,3})?")
-CAPTURE = "capture"
-_ON_CLAIM = re.compile(rf"{CAPTURE}@([a-z0-9](?:[-a-z0-9.]{{0,53}}[a-z0-9])?)")
+_CAPTURE = "capture"
+_ON_CLAIM = re.compile(rf"{_CAPTURE}@([a-z0-9](?:[-a-z0-9.]{{0,53}}[a-z0-9])?)")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
-MAX_BUNDLES = 8
-MAX_METRICS = 32
+_MAX_BUNDLES = 8
+_MAX_METRICS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ class ModelSnapshot:
         found = self.status.capture
         if found is None or (found.reason, found.path) != (Reason.CAPTURED, self.captured_path):
             return ()
-        name = f"{CAPTURE}@{found.claim}" if found.claim else CAPTURE
+        name = f"{_CAPTURE}@{found.claim}" if found.claim else _CAPTURE
         place = self._capture(name)
         return ((name, place),) if place and place not in (self.source, *self.mirrors) else ()
 
@@ -237,7 +237,7 @@ class ModelSnapshot:
         The name and the spec say all of it: what was verified under a name is what a workload is pointed at, whatever
         becomes of `status.capture` in between.
         """
-        if copy == CAPTURE:
+        if copy == _CAPTURE:
             return StoreSource(path=self.captured_path)
         match = _ON_CLAIM.fullmatch(copy)
         return PvcSource(claim=match[1], path=self.captured_path) if match else None
@@ -276,7 +276,7 @@ class ModelSnapshot:
             image=require_literal(spec.child("runtime").text("image", limit=512), "spec.runtime.image"),
             mirrors=tuple(read_source(item) for item in spec.items("mirrors", limit=MAX_MIRRORS)),
             repair=_repair(spec),
-            signatures=tuple(_bundle(item) for item in spec.items("signatures", limit=MAX_BUNDLES)),
+            signatures=tuple(_bundle(item) for item in spec.items("signatures", limit=_MAX_BUNDLES)),
             capture=spec.flag("capture"),
             metrics=_metrics(spec),
             status=_status(Fields(body, strict=False).child("status")),
@@ -315,7 +315,7 @@ def _bundle(item: Fields) -> Bundle:
 
 def _metrics(spec: Fields) -> tuple[Metric, ...]:
     metrics: list[Metric] = []
-    for item in spec.items("metrics", limit=MAX_METRICS):
+    for item in spec.items("metrics", limit=_MAX_METRICS):
         name, value = item.text("name", limit=63, required=True), item.text("value", limit=64, required=True)
         if not _NUMBER.fullmatch(value):
             raise InvalidSpecError(f'{item.at("value")}: must be a decimal number in quotes, such as "0.97"')

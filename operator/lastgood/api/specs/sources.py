@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from lastgood.api.fields import Fields
 from lastgood.errors import InvalidSpecError
 
-MAX_PATH = 1024
+_MAX_PATH = 1024
 MAX_MIRRORS = 8
 _REFERENCE = re.compile(
     r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*){1,16}(:[\w][\w.-]{0,127})?"
@@ -175,7 +175,7 @@ def read_path(holder: Fields, name: str = "path") -> str:
     Raises:
         InvalidSpecError: if it could lead out of it.
     """
-    path = holder.text(name, limit=MAX_PATH, required=True)
+    path = holder.text(name, limit=_MAX_PATH, required=True)
     if any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable() or "\\" in path:
         raise InvalidSpecError(f"{holder.at(name)}: must be relative, without '..', '.' or empty segments")
     return require_literal(path, holder.at(name))

@@ -15,14 +15,14 @@ from lastgood.api.names import Digest, Severity
 from lastgood.api.specs.images import repository_mistake
 from lastgood.errors import InvalidSpecError
 
-MAX_MODELS = 64
-MAX_ANCHORS = 16
-MAX_REVOKED = 256
+_MAX_MODELS = 64
+_MAX_ANCHORS = 16
+_MAX_REVOKED = 256
 MAX_FORMATS = 32
 MAX_SCANNERS = 8
 MAX_CODE = 64
-MAX_REPOSITORIES = 64
-MAX_PEM = 8192
+_MAX_REPOSITORIES = 64
+_MAX_PEM = 8192
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SCANNER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FORMAT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
@@ -96,7 +96,7 @@ class ModelTrustPolicy:
             meta=Meta.from_body(body),
             models=_models(spec),
             required=signatures.flag("required", default=spec.has("signatures")),
-            threshold=signatures.integer("threshold", 1, low=1, high=MAX_ANCHORS),
+            threshold=signatures.integer("threshold", 1, low=1, high=_MAX_ANCHORS),
             keys=_keys(signatures),
             certificates=_certificates(signatures),
             allow_left_out=signatures.flag("allowLeftOut"),
@@ -117,13 +117,13 @@ class ModelTrustPolicy:
 def lenient_models(body: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the models that an unusable policy is for: all of them, unless it says otherwise without a doubt."""
     spec = Fields(body, strict=False).child("spec")
-    return spec.texts("models", limit=MAX_MODELS) or ("*",)
+    return spec.texts("models", limit=_MAX_MODELS) or ("*",)
 
 
 def lenient_revoked(body: Mapping[str, Any]) -> dict[Digest, str]:
     """Return the digests that an unusable policy revokes: a mistake elsewhere in it must not set them free."""
     spec = Fields(body, strict=False).child("spec")
-    rows = ((item.text("digest"), item.text("reason")) for item in spec.items("revokedDigests", limit=MAX_REVOKED))
+    rows = ((item.text("digest"), item.text("reason")) for item in spec.items("revokedDigests", limit=_MAX_REVOKED))
     return {Digest(digest): reason for digest, reason in rows if _DIGEST.fullmatch(digest)}
 
 
@@ -142,7 +142,7 @@ def _fitting(policy: ModelTrustPolicy, spec: Fields) -> ModelTrustPolicy:
 
 
 def _models(spec: Fields) -> tuple[str, ...]:
-    models = spec.texts("models", ("*",), limit=MAX_MODELS)
+    models = spec.texts("models", ("*",), limit=_MAX_MODELS)
     if not models or any(not 1 <= len(model) <= 63 for model in models):  # noqa: PLR2004 - a DNS label
         raise InvalidSpecError("spec.models: must name at least one model of 1 to 63 characters, or '*' for all")
     return models
@@ -159,10 +159,10 @@ def _keys(signatures: Fields) -> tuple[PolicyKey, ...]:
     return tuple(
         PolicyKey(
             name=item.text("name", limit=63, required=True),
-            pem=item.text("publicKey", limit=MAX_PEM, required=True),
+            pem=item.text("publicKey", limit=_MAX_PEM, required=True),
             term=_term(item),
         )
-        for item in signatures.items("keys", limit=MAX_ANCHORS)
+        for item in signatures.items("keys", limit=_MAX_ANCHORS)
     )
 
 
@@ -170,17 +170,17 @@ def _certificates(signatures: Fields) -> tuple[PolicyCertificate, ...]:
     return tuple(
         PolicyCertificate(
             name=item.text("name", limit=63, required=True),
-            pem=item.text("root", limit=MAX_PEM, required=True),
+            pem=item.text("root", limit=_MAX_PEM, required=True),
             identity=item.text("identity", limit=1024, required=True),
             term=_term(item),
         )
-        for item in signatures.items("certificates", limit=MAX_ANCHORS)
+        for item in signatures.items("certificates", limit=_MAX_ANCHORS)
     )
 
 
 def _revoked(spec: Fields) -> dict[Digest, str]:
     revoked = {}
-    for item in spec.items("revokedDigests", limit=MAX_REVOKED):
+    for item in spec.items("revokedDigests", limit=_MAX_REVOKED):
         digest = item.text("digest", limit=71, required=True)
         if not _DIGEST.fullmatch(digest):
             raise InvalidSpecError(f"{item.at('digest')}: must be sha256: and 64 lower-case hex digits")
@@ -203,7 +203,7 @@ def _repositories(spec: Fields) -> tuple[str, ...] | None:
     images = spec.child("images")
     if not spec.has("images"):
         return None
-    repositories = images.texts("repositories", limit=MAX_REPOSITORIES)
+    repositories = images.texts("repositories", limit=_MAX_REPOSITORIES)
     if not repositories:
         raise InvalidSpecError(
             "spec.images.repositories: must name at least one repository, such as registry.example/serving"

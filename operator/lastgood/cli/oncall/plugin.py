@@ -22,13 +22,13 @@ from lastgood.core.requests.requests import request_key
 _MAX_TEXT: Final = 900  # of the 1024 that a record keeps of a reason
 _PREFIX = re.compile(r"\s*(to|before)\s*=")
 OPERATOR_NAMESPACE: Final = "LASTGOOD_OPERATOR_NAMESPACE"
-Verb = Callable[[Cluster, argparse.Namespace], int]
+_Verb = Callable[[Cluster, argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code, see `EXITS`."""
+    """Run one verb and return its exit code, see `_EXITS`."""
     args = build().parse_args(argv)
-    verb: Verb = args.verb
+    verb: _Verb = args.verb
     try:
         cluster = Cluster(kubeconfig=args.kubeconfig, context=args.context, namespace=args.namespace)
         return verb(cluster, args)
@@ -179,7 +179,7 @@ examples:
   kubectl lastgood records digits -n ml            its rollbacks, newest first
 
 For details: `kubectl lastgood VERB --help`"""
-EXITS: Final = """\
+_EXITS: Final = """\
 exit codes:
   0  done; with --wait: Succeeded
   1  the API server refused
@@ -190,7 +190,7 @@ with --wait:
   6  Rejected or Superseded; see the message
   7  no outcome within --timeout; the request stays active
 130  stopped with Ctrl-C; the request stays active"""
-HOW: Final = {
+_HOW: Final = {
     "status": "With NAME: its conditions, its triggers with value, error and age, and for each snapshot why "
     "a rollback or an emergency would use it or not. What you have no access to is listed below the table.",
     "rollback": "To the last known-good snapshot. With --to: to that snapshot only. The operator verifies the target's "
@@ -207,7 +207,7 @@ def build() -> Parser:
     root = Parser(
         prog="kubectl lastgood",
         description="Show which snapshot of a model serves, and roll back to the last known-good one.",
-        epilog=f"{EXAMPLES}\n\n{EXITS}",
+        epilog=f"{EXAMPLES}\n\n{_EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=__version__)
@@ -244,11 +244,11 @@ def _add_judgements(verbs: parser.Commands) -> None:
     added.add_argument("reason", metavar="REASON", nargs="+", help="why it may be served again")
 
 
-def _add(verbs: parser.Commands, name: str, verb: Verb, summary: str) -> Parser:
+def _add(verbs: parser.Commands, name: str, verb: _Verb, summary: str) -> Parser:
     added = verbs.add_parser(
         name,
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}. {HOW.get(name, '')}",
+        description=f"{summary[0].upper()}{summary[1:]}. {_HOW.get(name, '')}",
     )
     added.set_defaults(verb=verb)
     added.add_argument("--namespace", "-n", type=parser.label, help="default: the namespace of the context")
@@ -272,7 +272,7 @@ def _of_some(added: Parser, summary: str) -> None:
 def _waiting(added: Parser) -> None:
     added.formatter_class = argparse.RawDescriptionHelpFormatter
     added.description = textwrap.fill(added.description or "", 100)
-    added.epilog = EXITS
+    added.epilog = _EXITS
     added.add_argument("--wait", action="store_true", help="wait for the outcome; it sets the exit code")
     added.add_argument("--timeout", type=parser.duration, default=600.0, metavar="TIME", help="timeout of --wait (10m)")
 

@@ -11,11 +11,11 @@ from lastgood.cli.oncall.cluster import LEASES, Cluster, ClusterError, MissingEr
 from lastgood.kube.lease import LEASE_SECONDS, LONGEST_LEASE, NAME
 
 USUAL: Final = "lastgood-system"
-SLACK: Final = timedelta(seconds=2)  # of clocks: it costs a second look, and no false alarm
+_SLACK: Final = timedelta(seconds=2)  # of clocks: it costs a second look, and no false alarm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Presence:
+class _Presence:
     """What is known of the operator: `there` is None where nothing is."""
 
     there: bool | None
@@ -31,26 +31,26 @@ class Presence:
         return f"warning: no operator is running: {self.told}; requests wait until one is"
 
 
-def presence(cluster: Cluster, namespace: str | None, *, sleep: Callable[[float], None] = time.sleep) -> Presence:
+def presence(cluster: Cluster, namespace: str | None, *, sleep: Callable[[float], None] = time.sleep) -> _Presence:
     """Look at the Lease, twice where it seems to have expired: a clock may be wrong, a renewal is not."""
     try:
         leases, now = _leases(cluster, namespace)
     except ClusterError as error:
-        return Presence(there=None, told=f"{error} (--operator-namespace names where it is)")
+        return _Presence(there=None, told=f"{error} (--operator-namespace names where it is)")
     if not leases:
         where = f"in namespace {namespace}" if namespace else "in any namespace that you may read"
-        return Presence(there=False, told=f"there is no Lease {NAME!r} {where}")
+        return _Presence(there=False, told=f"there is no Lease {NAME!r} {where}")
     problems = [_problem(lease, now) for lease in leases]
     if not all(problems):
-        return Presence(there=True, told="")
+        return _Presence(there=True, told="")
     sleep(min(_duration(lease).total_seconds() for lease in leases))
     try:
         again, _ = _leases(cluster, namespace)
     except ClusterError as error:
-        return Presence(there=None, told=str(error))
+        return _Presence(there=None, told=str(error))
     if {_version(lease) for lease in again} - {_version(lease) for lease in leases}:
-        return Presence(there=True, told="")
-    return Presence(there=False, told="; ".join(problems))
+        return _Presence(there=True, told="")
+    return _Presence(there=False, told="; ".join(problems))
 
 
 def _leases(cluster: Cluster, namespace: str | None) -> tuple[list[Mapping[str, Any]], datetime]:
@@ -101,7 +101,7 @@ def _problem(lease: Mapping[str, Any], now: datetime) -> str:
     except ValueError:
         return f"{name} was never renewed"
     seconds = int(expired.total_seconds())
-    return f"{name} of {holder} expired {seconds} s ago" if expired > SLACK else ""
+    return f"{name} of {holder} expired {seconds} s ago" if expired > _SLACK else ""
 
 
 def _duration(lease: Mapping[str, Any]) -> timedelta:

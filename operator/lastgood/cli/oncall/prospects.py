@@ -37,14 +37,14 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prospects:
+class _Prospects:
     """A row for each snapshot of the model, and sentences on what they rest on."""
 
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
 
 
-def prospects(read: Read, now: datetime) -> Prospects:
+def prospects(read: Read, now: datetime) -> _Prospects:
     """Return what a rollback and an emergency would choose now.
 
     Raises:
@@ -55,7 +55,7 @@ def prospects(read: Read, now: datetime) -> Prospects:
     emergency = _candidates(observed, emergency_question(observed))
     rows = tuple(_row(item, emergency[name]) for name, item in normal.items())
     notes = (*_notes(observed, normal, emergency), *invalid, *read.unread, _QUARANTINE)
-    return Prospects(rows=rows, notes=notes)
+    return _Prospects(rows=rows, notes=notes)
 
 
 _QUARANTINE = (

@@ -13,7 +13,7 @@ from lastgood.cli.parser import Exit
 
 EVERY: Final = 0.5  # seconds
 QUIET: Final = 2.0  # what is faster needs no word
-REMIND: Final = 15.0
+_REMIND: Final = 15.0
 CODES: Final[Mapping[str, Exit]] = {
     Outcome.SUCCEEDED: Exit.OK,
     Outcome.UNVALIDATED: Exit.UNVALIDATED,
@@ -21,7 +21,7 @@ CODES: Final[Mapping[str, Exit]] = {
     Outcome.REJECTED: Exit.REJECTED,
     Outcome.SUPERSEDED: Exit.REJECTED,
 }
-NOT_TAKEN: Final = "the operator has not picked it up yet"
+_NOT_TAKEN: Final = "the operator has not picked it up yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Waiter:
             return Look(stage=_refused(body), code=Exit.REJECTED)
         self._record = self._record or handled
         if not self._record:
-            return Look(stage=NOT_TAKEN)
+            return Look(stage=_NOT_TAKEN)
         try:
             record = self._cluster.get(ROLLBACKS, self._record)
         except MissingError:
@@ -121,7 +121,7 @@ def wait(
         if passed >= seconds:
             told = f"no outcome within {seconds:g} s; the request stays active. Last: {found.stage}"
             return Look(stage=told, code=Exit.TIMED_OUT)
-        if passed >= QUIET and (found.stage != last or passed - spoken >= REMIND):
+        if passed >= QUIET and (found.stage != last or passed - spoken >= _REMIND):
             say(f"{passed:3.0f} s: {found.stage}")
             last, spoken = found.stage, passed
         sleep(min(EVERY, seconds - passed))

@@ -21,7 +21,7 @@ from lastgood.verify.inspection import How, Inspection, Question, inspect, inspe
 
 logger = logging.getLogger(__name__)
 
-LARGE = 64 * 2**20
+_LARGE = 64 * 2**20
 """A larger checkpoint is read in a process of its own: starting one takes longer than reading a smaller one."""
 
 RemoteCopy = S3Source | OciSource | UrlSource
@@ -59,7 +59,7 @@ class Copies:
     ) -> Inspection:
         match source:
             case StoreSource(path=path):
-                root, near = self._store(), replace(how, isolated=snapshot.status.size_bytes > LARGE)
+                root, near = self._store(), replace(how, isolated=snapshot.status.size_bytes > _LARGE)
                 found: Inspection = await self.threads(lambda: inspect(root, path, question, near))
                 return found
             case PvcSource():

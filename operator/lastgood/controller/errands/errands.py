@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 PLACES: Final = 2
 EACH: Final = 1  # of them for one namespace: a copy is a convenience, and no namespace's alone
-PROGRESS_EVERY: Final = 3.0  # seconds
-READ_ONLY: Final = (
+_PROGRESS_EVERY: Final = 3.0  # seconds
+_READ_ONLY: Final = (
     "; the operator has no write access: set the chart's value store.capture to true, and let user 65532 write to the "
     "volume"
 )
-NO_STORE: Final = "this operator has no store to write to; see --store"
+_NO_STORE: Final = "this operator has no store to write to; see --store"
 
 
 class How(TypedDict):
@@ -159,14 +159,14 @@ class Errands(Background[Errand, None]):
 
     def _store(self) -> Path:
         if self._settings.store is None:
-            raise NotPossibleError(NO_STORE)
+            raise NotPossibleError(_NO_STORE)
         return self._settings.store
 
     async def _threaded(self, errand: Errand, work: Callable[[], T]) -> T:
         """Do it in a thread, and tell now and then how far it is."""
         future = asyncio.get_running_loop().run_in_executor(self._threads, _swept, self._store(), work)
         try:
-            while not (await asyncio.wait({future}, timeout=PROGRESS_EVERY))[0]:
+            while not (await asyncio.wait({future}, timeout=_PROGRESS_EVERY))[0]:
                 self._doing(errand)
         except asyncio.CancelledError:
             errand.running.stopped = True  # a thread cannot be cancelled
@@ -194,5 +194,5 @@ def _swept(store: Path, work: Callable[[], T]) -> T:
         return work()
     except StoreError as error:
         if forbidden(error):
-            raise NotPossibleError(f"{error}{READ_ONLY}") from error
+            raise NotPossibleError(f"{error}{_READ_ONLY}") from error
         raise NotCapturedError(str(error)) from error

@@ -22,7 +22,7 @@ from lastgood.verify.store import Case, Evidence, can_name, is_room, keep_eviden
 from lastgood.verify.values import Limits
 
 NEAR: Final = Limits(max_seconds=6 * 3600.0)
-FAR: Final = Limits(max_seconds=3600.0)
+_FAR: Final = Limits(max_seconds=3600.0)
 """A server that sends a byte now and then may be the very one that the quarantine is about."""
 
 
@@ -90,7 +90,7 @@ class Keeper(Errands):
         """
         store, how = self._store(), errand.running.how
         remote = await remote_copy(self._client, self._settings, errand.snapshot, f"spec.{name}", source)
-        return lambda: keep_evidence_of(remote, store, case, limits=FAR, **how)
+        return lambda: keep_evidence_of(remote, store, case, limits=_FAR, **how)
 
     def _fact(self, case: Case, name: str, path: str, found: str, *, claim: str = "", more: str = "") -> Forensics:
         same = f"; its digest is {found}, not the declared one" if found else ""

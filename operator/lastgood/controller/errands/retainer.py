@@ -30,18 +30,18 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 EVERY: float = 3600.0  # seconds between two plans, and at least between an announcement and its deletion
-LONGER: Final = 1.1  # times as long, by chance; never shorter, or what was announced would wait for one plan more
+_LONGER: Final = 1.1  # times as long, by chance; never shorter, or what was announced would wait for one plan more
 FIRST: Final = 0.05  # of it, until the first plan
 FRESH: Final = 15.0  # seconds for which what is needed counts as known
-SHOWN: Final = 50
-SHARED: Final = (
+_SHOWN: Final = 50
+_SHARED: Final = (
     "the store may be shared by all namespaces, but this operator watches only some: retention needs "
     "--all-namespaces (chart: watch.all)"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decided:
+class _Decided:
     """A plan, what it was made from, and why nothing may be deleted, if so."""
 
     plan: Plan
@@ -82,7 +82,7 @@ class Retainer:
         """Go on for ever."""
         pause = EVERY * FIRST
         while True:
-            await asyncio.sleep(pause * random.uniform(1.0, LONGER))  # noqa: S311  # jitter, no secret
+            await asyncio.sleep(pause * random.uniform(1.0, _LONGER))  # noqa: S311  # jitter, no secret
             pause = EVERY
             try:
                 await self.turn()
@@ -102,11 +102,11 @@ class Retainer:
         if self._settings.retain_apply:
             await self._apply(self._settings.store, decided)
 
-    async def _decide(self, store: Path) -> Decided:
+    async def _decide(self, store: Path) -> _Decided:
         found = await self._threaded(lambda: listing(store))
         return await self._plan(found)
 
-    async def _plan(self, found: Listing) -> Decided:
+    async def _plan(self, found: Listing) -> _Decided:
         """Make a plan from a listing, with what is needed as the API server has it now."""
         at, doubts, needed = time.monotonic(), [*self._doubts(found)], Needs()
         if not doubts:
@@ -125,18 +125,18 @@ class Retainer:
             complete=not doubts,
             now=datetime.now(UTC),
         )
-        return Decided(plan=decided, found=found, at=at, doubts=tuple(doubts))
+        return _Decided(plan=decided, found=found, at=at, doubts=tuple(doubts))
 
     def _doubts(self, found: Listing) -> list[str]:
         """Return why what is needed cannot be known whole."""
-        doubts = [f"{path} in the store: {why}" for path, why in found.strange[:SHOWN]]
+        doubts = [f"{path} in the store: {why}" for path, why in found.strange[:_SHOWN]]
         if self._settings.namespaces is not None:
-            doubts.append(SHARED)
+            doubts.append(_SHARED)
         if not (self._quarantine.synced and self._trust.synced):
             doubts.append("caches not synced: quarantine or trust policies")
         return doubts
 
-    async def _say(self, decided: Decided) -> None:
+    async def _say(self, decided: _Decided) -> None:
         chosen, held = decided.plan, decided.found.held
         if decided.doubts:
             reason, message = Reason.RETENTION_BLOCKED, f"retention is blocked: {decided.doubts[0]}"
@@ -146,7 +146,7 @@ class Retainer:
             reason, message = Reason.RETENTION_PLANNED, f"retention {verb} {many}"
         facts = {
             "apply": self._settings.retain_apply,
-            "delete": [shown(item) for item in chosen.delete[:SHOWN]],
+            "delete": [shown(item) for item in chosen.delete[:_SHOWN]],
             "deleteCount": len(chosen.delete),
             "deleteBytes": chosen.freed_bytes,
             "heldCount": len(held),
@@ -156,7 +156,7 @@ class Retainer:
         type_: EventType = "Warning" if reason is Reason.RETENTION_BLOCKED else "Normal"
         self._tell(reason, message, facts, event=type_ if chosen.delete or decided.doubts else None)
 
-    async def _apply(self, store: Path, decided: Decided) -> None:
+    async def _apply(self, store: Path, decided: _Decided) -> None:
         stayed: dict[str, str] = {}
         deleted: list[Deletion] = []
         for deletion in self._announced.ripe(decided.plan, decided.at).delete:
@@ -175,7 +175,7 @@ class Retainer:
             told = f"retention deleted {len(deleted)} snapshots, {size} bytes"
             self._tell(Reason.RETENTION_APPLIED, told, {"snapshots": len(deleted), "sizeBytes": size}, event="Normal")
 
-    async def _delete(self, store: Path, deletion: Deletion, decided: Decided) -> tuple[str | None, Decided]:
+    async def _delete(self, store: Path, deletion: Deletion, decided: _Decided) -> tuple[str | None, _Decided]:
         """Delete one snapshot, if it is still not needed; return why it stays, and the plan that said so."""
         if time.monotonic() - decided.at > FRESH:
             decided = await self._plan(decided.found)

@@ -33,7 +33,7 @@ HEARING: Final = 300.0  # seconds that a switch waits for scanners: then it goes
 NO_CLAIM: Final = "external scanners scan PersistentVolumeClaims only, and no copy is on one"
 
 
-class NotTheBytesError(LastgoodError):
+class _NotTheBytesError(LastgoodError):
     """What a scanner would look at, or has looked at, is not known to be the digest."""
 
 
@@ -131,7 +131,7 @@ class ExternalScanners(Background[Asked, tuple[ExternalScan, ...]]):
         """Let scanners look between two readings: what they say is about the digest only if both find it."""
         found = claim_copy(snapshot)
         if found is None:
-            raise NotTheBytesError(NO_CLAIM)
+            raise _NotTheBytesError(NO_CLAIM)
         look = Look(key=key, snapshot=snapshot, scanners=scanners, copy=found[0], source=found[1])
         mark = self._verifier.mark(key, look.copy, snapshot) or await self._before(look)
         scans = tuple([await self._ask(look, scanner) for scanner in scanners])
@@ -160,7 +160,7 @@ class ExternalScanners(Background[Asked, tuple[ExternalScan, ...]]):
         if found.result.verdict is not Verdict.VERIFIED:
             await self._verifier.start(look.snapshot, look.key)  # who serves it must hear of it now
             told = f"{look.copy} was {found.result.verdict}: {found.result.message}"
-            raise NotTheBytesError(f"{otherwise}: {told}")
+            raise _NotTheBytesError(f"{otherwise}: {told}")
         return found.result
 
     async def _ask(self, look: Look, scanner: Scanner) -> ExternalScan:

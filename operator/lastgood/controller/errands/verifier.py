@@ -38,7 +38,7 @@ PATIENCE = 0.25  # seconds: a small snapshot is verified within the pass that as
 REMEMBERED = 10_000
 
 
-Hear = Callable[[Key, ModelSnapshot], Awaitable[bool]]
+_Hear = Callable[[Key, ModelSnapshot], Awaitable[bool]]
 """Waits for external scanners whose word a switch needs, and tells whether it did; see `controller.scanner`."""
 
 
@@ -104,7 +104,7 @@ class Verifier(Background[Wanted, Checked]):
         self._seen: OrderedDict[tuple[Key, str], Seen] = OrderedDict()
         self._stopping = False
         self._gone: dict[Key, threading.Event] = {}
-        self.hear: Hear = _nobody
+        self.hear: _Hear = _nobody
 
     async def start(self, snapshot: ModelSnapshot, waiter: Key) -> None:
         """Start a verification unless it runs, and give a small one the time to finish.

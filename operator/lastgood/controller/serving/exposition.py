@@ -21,7 +21,7 @@ from lastgood.controller.serving.metrics import Rows, Scrape, Seen
 
 SPARED: Final = 9.0  # times as long as it took to make an answer, it is given again: at most a tenth of one processor
 CHUNK: Final = 2**16
-SENDING: Final = 10.0  # seconds, as long as Prometheus waits
+_SENDING: Final = 10.0  # seconds, as long as Prometheus waits
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Form:
 class Exposition:
     """Serves `/metrics`; `look` takes what is seen at this moment, quickly."""
 
-    def __init__(self, look: Callable[[], Seen], *, sending: float = SENDING) -> None:
+    def __init__(self, look: Callable[[], Seen], *, sending: float = _SENDING) -> None:
         self._look = look
         self._sending = sending
         self._rows = Rows()

@@ -45,13 +45,13 @@ HELP: Final[Mapping[MetricName, str]] = {
 
 SNAPSHOT_CONDITIONS: Final = (Type.VERIFIED, Type.READY, Type.RESTORABLE, Type.QUARANTINED)
 DEPLOYMENT_CONDITIONS: Final = (Type.READY, Type.HEALTHY, Type.PROTECTED, Type.KNOWN_GOOD_AVAILABLE, Type.STALLED)
-RESULTS: Final = (Reason.VERIFIED, Reason.DIGEST_MISMATCH, Reason.UNREADABLE)
-IN_PROGRESS: Final = "InProgress"
-SKEW: Final = timedelta(minutes=1)
+_RESULTS: Final = (Reason.VERIFIED, Reason.DIGEST_MISMATCH, Reason.UNREADABLE)
+_IN_PROGRESS: Final = "InProgress"
+_SKEW: Final = timedelta(minutes=1)
 """By how much the clocks of two replicas may differ: a verification of a later time was not made, but forged."""
 
 _TRUTH: Final = {"True": 1.0, "False": 0.0}
-Flags = tuple[tuple[Type, float], ...]
+_Flags = tuple[tuple[Type, float], ...]
 Labels = tuple[str, ...]
 Values = Iterable[tuple[Labels, float]]
 
@@ -72,33 +72,33 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnapshotRow:
+class _SnapshotRow:
     """What is told of a ModelSnapshot."""
 
     labels: tuple[str, str, str]  # namespace, snapshot, model
     created: datetime | None
     verified: datetime | None
     next: datetime | None
-    conditions: Flags
+    conditions: _Flags
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeploymentRow:
+class _DeploymentRow:
     """What is told of a ModelDeployment."""
 
     labels: tuple[str, str]  # namespace, deployment
     known_good: str
-    conditions: Flags
+    conditions: _Flags
 
 
 @dataclass(frozen=True, kw_only=True)
-class RollbackRow:
+class _RollbackRow:
     """What is told of a ModelRollback."""
 
     labels: tuple[str, str]  # namespace, outcome
 
 
-Row = SnapshotRow | DeploymentRow | RollbackRow
+Row = _SnapshotRow | _DeploymentRow | _RollbackRow
 
 
 class Rows:
@@ -155,9 +155,9 @@ class Scrape(Collector):
 
 
 def _objects(rows: Mapping[Key, Row], now: datetime) -> Iterator[Metric]:
-    snapshots = [row for row in rows.values() if isinstance(row, SnapshotRow)]
-    deployments = [row for row in rows.values() if isinstance(row, DeploymentRow)]
-    rollbacks = (row.labels for row in rows.values() if isinstance(row, RollbackRow))
+    snapshots = [row for row in rows.values() if isinstance(row, _SnapshotRow)]
+    deployments = [row for row in rows.values() if isinstance(row, _DeploymentRow)]
+    rollbacks = (row.labels for row in rows.values() if isinstance(row, _RollbackRow))
     times = {
         MetricName.SNAPSHOT_CREATED: ((row.labels, row.created) for row in snapshots),
         MetricName.SNAPSHOT_VERIFIED: ((row.labels, _past(row.verified, now)) for row in snapshots),
@@ -177,31 +177,31 @@ def _objects(rows: Mapping[Key, Row], now: datetime) -> Iterator[Metric]:
 
 def _counts(counted: Mapping[Reason, int]) -> Values:
     """Every result has a sample from the start: a rate needs the 0 before the first one."""
-    return [((reason,), float(counted.get(reason, 0))) for reason in RESULTS]
+    return [((reason,), float(counted.get(reason, 0))) for reason in _RESULTS]
 
 
 def _times(found: Iterable[tuple[Labels, datetime | None]]) -> Values:
     return ((labels, time.timestamp()) for labels, time in found if time is not None)
 
 
-def _flagged(rows: Iterable[SnapshotRow | DeploymentRow]) -> Values:
+def _flagged(rows: Iterable[_SnapshotRow | _DeploymentRow]) -> Values:
     return (((*row.labels[:2], type_), value) for row in rows for type_, value in row.conditions)
 
 
 def _known_good(
-    rows: Mapping[Key, Row], deployments: Iterable[DeploymentRow], now: datetime
+    rows: Mapping[Key, Row], deployments: Iterable[_DeploymentRow], now: datetime
 ) -> Iterator[tuple[Labels, datetime | None]]:
     for row in deployments:
         snapshot = rows.get(Key(Kind.SNAPSHOT, row.labels[0], row.known_good))
-        if isinstance(snapshot, SnapshotRow):
+        if isinstance(snapshot, _SnapshotRow):
             yield (*row.labels, snapshot.labels[1]), _past(snapshot.verified, now)
 
 
 def _past(time: datetime | None, now: datetime) -> datetime | None:
-    return time if time is not None and time <= now + SKEW else None
+    return time if time is not None and time <= now + _SKEW else None
 
 
-def _snapshot(body: Body) -> SnapshotRow:
+def _snapshot(body: Body) -> _SnapshotRow:
     try:
         return _parsed_snapshot(ModelSnapshot.from_body(body))
     except InvalidSpecError:  # it is there, and was never verified: that is all to be told of it
@@ -209,12 +209,12 @@ def _snapshot(body: Body) -> SnapshotRow:
         conditions = read_conditions(Fields(body, strict=False).child("status"))
         labels = (_text(meta.namespace), _text(meta.name), "")
         flags = _flags(conditions, SNAPSHOT_CONDITIONS)
-        return SnapshotRow(labels=labels, created=meta.created, verified=None, next=None, conditions=flags)
+        return _SnapshotRow(labels=labels, created=meta.created, verified=None, next=None, conditions=flags)
 
 
-def _parsed_snapshot(snapshot: ModelSnapshot) -> SnapshotRow:
+def _parsed_snapshot(snapshot: ModelSnapshot) -> _SnapshotRow:
     meta, status = snapshot.meta, snapshot.status
-    return SnapshotRow(
+    return _SnapshotRow(
         labels=(_text(meta.namespace), _text(meta.name), _text(snapshot.model)),
         created=meta.created,
         verified=verified_at(snapshot) if status.digest == snapshot.digest else None,
@@ -223,18 +223,18 @@ def _parsed_snapshot(snapshot: ModelSnapshot) -> SnapshotRow:
     )
 
 
-def _deployment(body: Body) -> DeploymentRow:
+def _deployment(body: Body) -> _DeploymentRow:
     meta, status = Meta.from_body(body), DeploymentStatus.from_body(body)
-    return DeploymentRow(
+    return _DeploymentRow(
         labels=(_text(meta.namespace), _text(meta.name)),
         known_good=status.last_known_good,
         conditions=_flags(status.conditions, DEPLOYMENT_CONDITIONS),
     )
 
 
-def _rollback(body: Body) -> RollbackRow:
+def _rollback(body: Body) -> _RollbackRow:
     record = ModelRollback.from_body(body)
-    return RollbackRow(labels=(_text(record.meta.namespace), str(record.status.outcome or IN_PROGRESS)))
+    return _RollbackRow(labels=(_text(record.meta.namespace), str(record.status.outcome or _IN_PROGRESS)))
 
 
 _READERS: Final[Mapping[Kind, Callable[[Body], Row]]] = {
@@ -244,7 +244,7 @@ _READERS: Final[Mapping[Kind, Callable[[Body], Row]]] = {
 }
 
 
-def _flags(conditions: Conditions, types: Iterable[Type]) -> Flags:
+def _flags(conditions: Conditions, types: Iterable[Type]) -> _Flags:
     found = ((type_, conditions[type_].status) for type_ in types if type_ in conditions)
     return tuple((type_, _TRUTH[status]) for type_, status in found if status in _TRUTH)
 

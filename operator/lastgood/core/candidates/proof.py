@@ -28,7 +28,7 @@ def named(_: RollbackPolicy, spec: RollbackSpec) -> Proof | None:
     return Proof.VERIFIED if spec.to else None
 
 
-def last_resort(_: RollbackPolicy, spec: RollbackSpec) -> Proof | None:
+def _last_resort(_: RollbackPolicy, spec: RollbackSpec) -> Proof | None:
     """An emergency goes anywhere rather than nowhere: what is left may be an attack."""
     return Proof.VERIFIED if spec.emergency else None
 
@@ -38,7 +38,7 @@ def declared(policy: RollbackPolicy, _: RollbackSpec) -> Proof | None:
     return None if policy.require_soaked else Proof.VERIFIED
 
 
-def by_a_person(_: RollbackPolicy, spec: RollbackSpec) -> Proof | None:
+def _by_a_person(_: RollbackPolicy, spec: RollbackSpec) -> Proof | None:
     """A person looks at what happens: what served before is better than what is bad now, soaked or not."""
     return None if spec.automatic else Proof.SERVED
 
@@ -50,9 +50,9 @@ def tampered(_: RollbackPolicy, spec: RollbackSpec) -> Proof | None:
 
 LEAST: tuple[Rule, ...] = (
     named,  # a word for one snapshot is more than any rule for all of them
-    last_resort,
+    _last_resort,
     declared,
-    by_a_person,
+    _by_a_person,
     tampered,
 )
 """The first that answers; what no rule answers, as a metric that fell, asks for `SOAKED`."""

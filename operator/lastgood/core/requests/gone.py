@@ -41,7 +41,7 @@ class ObservedGone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unfinished:
+class _Unfinished:
     """What a record without an outcome has left, though its ModelDeployment can no longer say so."""
 
     held: Held
@@ -50,7 +50,7 @@ class Unfinished:
 
 def unfinished(
     record: ModelRollback, workload: Workload | None, now: datetime, named: ModelSnapshot | None = None
-) -> Unfinished | None:
+) -> _Unfinished | None:
     """Return what a record has left, if it has switched.
 
     Its status says so, or else the workload: killed between the two, there is only the stamp of another snapshot. Who
@@ -68,7 +68,7 @@ def unfinished(
     at, reason = record.status.switched_at or now, spec.reason[:256]
     held = Held(snapshot=source, digest=digest, reason=reason, rollback=record.name, since=at)
     left = Left(digest=digest, snapshot=source, reason=reason, at=at)
-    return Unfinished(held=held, left=() if is_bad_copy(spec) else (left,))
+    return _Unfinished(held=held, left=() if is_bad_copy(spec) else (left,))
 
 
 def inherited(known: tuple[Left, ...], found: tuple[Left, ...], *, began: bool) -> tuple[Left, ...]:

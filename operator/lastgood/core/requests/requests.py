@@ -165,7 +165,7 @@ def spec_of(observed: Observed, request: Request) -> RollbackSpec:
     wish = parse_wish(request.text)
     return base_spec(
         observed,
-        asked=asked_at(observed, request),
+        asked=_asked_at(observed, request),
         to=wish.to,
         before=wish.before,
         reason=wish.reason,
@@ -174,7 +174,7 @@ def spec_of(observed: Observed, request: Request) -> RollbackSpec:
     )
 
 
-def asked_at(observed: Observed, request: Request) -> datetime:
+def _asked_at(observed: Observed, request: Request) -> datetime:
     """Return when an annotation was set: what it means is what served then, however late it can be acted on.
 
     That is when this process first saw it, or what the API server says, which counts in whole seconds, where that is

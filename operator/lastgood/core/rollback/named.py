@@ -14,7 +14,7 @@ from lastgood.core.workload import Problem
 
 _TOLD: Final = 5
 _OTHERWISE: Final = "name another snapshot"
-REMEDIES: Final[Mapping[str, str]] = {
+_REMEDIES: Final[Mapping[str, str]] = {
     Reason.QUARANTINED: "nothing overrides a quarantine; release the digest if it was a mistake, or name another one",
     Reason.DIGEST_REVOKED: "nothing overrides a revocation; name another snapshot",
     Reason.NOT_VERIFIED: "wait until its condition Verified is True, or name another snapshot",
@@ -32,7 +32,7 @@ def no_target(run: Run, candidates: tuple[Candidate, ...]) -> Step:
     if step := _refused_switches(run, candidates):
         return step
     if run.spec.to:
-        return run.end(Outcome.REJECTED, *named_problem(run.observed, run.question), candidates=candidates)
+        return run.end(Outcome.REJECTED, *_named_problem(run.observed, run.question), candidates=candidates)
     message = "there is no known-good snapshot to roll back to; the current snapshot stays"
     return run.end(Outcome.FAILED, Reason.NO_KNOWN_GOOD, message, candidates=candidates)
 
@@ -50,7 +50,7 @@ def _refused_switches(run: Run, candidates: tuple[Candidate, ...]) -> Step | Non
     return Step(reason=Reason.SWITCH_REFUSED, message=f"{message}; retrying", after=after, tell=Tell.ALERT)
 
 
-def named_problem(observed: Observed, question: Question) -> Problem:
+def _named_problem(observed: Observed, question: Question) -> Problem:
     """Say why the snapshot that a request names was refused; the sentence names it, and ends with what to do."""
     name, snapshot = question.to, observed.snapshot(question.to)
     if snapshot is None:
@@ -63,7 +63,7 @@ def named_problem(observed: Observed, question: Question) -> Problem:
         reason, why, remedy = Reason.SERVES_ALREADY, f"{name} is already the current snapshot", "nothing to do"
     else:
         reason, why = _refused(observed, question, snapshot)
-        remedy = REMEDIES.get(reason, _OTHERWISE)
+        remedy = _REMEDIES.get(reason, _OTHERWISE)
     return reason, f"to={name}: {why}; {remedy}. {_without(observed, question)}"
 
 

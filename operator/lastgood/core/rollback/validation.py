@@ -9,7 +9,7 @@ from lastgood.api.specs.rollback import CheckReport
 from lastgood.core.rollback.run import Run
 from lastgood.core.state import RunChecks, Step, Tally, Tell
 
-CHECK_PAUSE = timedelta(seconds=2)
+_CHECK_PAUSE = timedelta(seconds=2)
 FAILURES, NO_ANSWERS, MOST_LOOKS = 3, 5, 20
 """A check fails by that many failures in a row, and is inconclusive after that many silences in a row, or that many
 looks in all: answers that contradict each other must not keep the lock for ever."""
@@ -22,7 +22,7 @@ def validate(run: Run) -> Step | None:
     if not open_checks:
         return None
     times = [tally.at for check in open_checks if (tally := run.observed.checks.get(check.name))]
-    rest = (max(times) + CHECK_PAUSE - run.observed.now).total_seconds() if times else 0.0
+    rest = (max(times) + _CHECK_PAUSE - run.observed.now).total_seconds() if times else 0.0
     message = f"validating {run.status.target}: {', '.join(check.name for check in open_checks)}"
     if rest > 0:
         return Step(reason=Reason.VALIDATING, message=message, after=rest)

@@ -17,7 +17,7 @@ from lastgood.core.state import Observed, Step, Switch, Tell, UpdateDeployment, 
 from lastgood.core.words import INTEGRITY
 from lastgood.core.workload import OWNERSHIP, carries, conflicts, stamped, workload_problem
 
-LOOK_AGAIN = 30.0  # seconds
+_LOOK_AGAIN = 30.0  # seconds
 _ADOPT = "name in spec.snapshot the one that it has the value of, which is adopted without a restart; then "
 
 
@@ -95,7 +95,7 @@ def blocked(observed: Observed) -> Step | None:
     problem = workload_problem(observed.deployment, observed.workload)
     if problem is None:
         return None
-    after = LOOK_AGAIN if problem[0] in OWNERSHIP else None
+    after = _LOOK_AGAIN if problem[0] in OWNERSHIP else None
     return Step(reason=problem[0], message=problem[1], after=after, tell=Tell.WARNING)
 
 
@@ -131,7 +131,7 @@ def _refused(observed: Observed, snapshot: ModelSnapshot) -> Step | None:
     reason, message = problem
     if reason in (Reason.DIGEST_MISMATCH, Reason.UNREADABLE):  # those of the ModelSnapshot: what serves is not meant
         reason, message = Reason.NOT_VERIFIED, f"{reason}: {message}"
-    after = observed.rest(snapshot.name) or (LOOK_AGAIN if observed.fresh(snapshot) else None)
+    after = observed.rest(snapshot.name) or (_LOOK_AGAIN if observed.fresh(snapshot) else None)
     return Step(reason=reason, message=f"{snapshot.name}: {message}", after=after, tell=_grave(snapshot, reason))
 
 

@@ -169,7 +169,7 @@ def _fruitless(observed: Observed, firing: FiredTrigger) -> Step | None:
         return None
     if status.history and status.history[-1].since and status.history[-1].since > last.at:
         return None
-    if select(observed, question_of(observed, firing))[0]:
+    if select(observed, _question_of(observed, firing))[0]:
         return None
     return Step(
         reason=Reason.NO_KNOWN_GOOD,
@@ -180,10 +180,10 @@ def _fruitless(observed: Observed, firing: FiredTrigger) -> Step | None:
 
 def normal_question(observed: Observed) -> Question:
     """Return the question that an automatic rollback would ask now."""
-    return question_of(observed, gravest(observed))
+    return _question_of(observed, gravest(observed))
 
 
-def question_of(observed: Observed, firing: FiredTrigger | None) -> Question:
+def _question_of(observed: Observed, firing: FiredTrigger | None) -> Question:
     """Return the question that a trigger asks of the snapshots."""
     return ask(observed, base_spec(observed, trigger=firing, automatic=True))
 

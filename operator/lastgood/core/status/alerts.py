@@ -18,7 +18,7 @@ from lastgood.core.status.pace import RECENT
 GRAVE = (Tell.WARNING, Tell.ALERT)
 
 Notice = Callable[[Observed], Step | Sequence[Step] | None]
-NOTICES: tuple[Notice, ...] = (
+_NOTICES: tuple[Notice, ...] = (
     triggers.kept_from_acting,  # something is wrong now, and nothing is done about it
     triggers.for_people,
     triggers.distrusted,
@@ -31,7 +31,7 @@ NOTICES: tuple[Notice, ...] = (
 
 def grave(observed: Observed, waiting: Iterable[Step]) -> list[Step]:
     """Return all that people have to hear of now, each once."""
-    noticed = [step for rule in NOTICES for step in _steps(rule(observed))]
+    noticed = [step for rule in _NOTICES for step in _steps(rule(observed))]
     found = {key(step): step for step in (*waiting, *noticed) if step.tell in GRAVE and not step.action}
     return list(found.values())[:MAX_ALERTS]
 

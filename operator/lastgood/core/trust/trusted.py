@@ -39,7 +39,7 @@ def evidence_of(snapshot: ModelSnapshot) -> Evidence:
     return Evidence(examined=snapshot.status.signatures, scan=snapshot.status.scan, external=snapshot.status.external)
 
 
-def claims_of(snapshot: ModelSnapshot) -> Claims:
+def _claims_of(snapshot: ModelSnapshot) -> Claims:
     """Return what a snapshot says that it is."""
     return Claims(
         model=snapshot.model,
@@ -109,7 +109,7 @@ def _judged(
         message = f"{policy.name}: its signatures have not been checked yet"
         return Judgement(signed=None, reason=Reason.NOT_EXAMINED, message=message)
     facts, problems = (examined.facts, examined.problems) if examined and ours else ((), ())
-    return judge(facts, policy, now=now, expected=claims_of(snapshot), problems=problems, beside=beside)
+    return judge(facts, policy, now=now, expected=_claims_of(snapshot), problems=problems, beside=beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +272,7 @@ def date_of(
     """
     names = [only] if only else ["dataCutoff", "trainedAt"]
     required = any(policy.concerns(snapshot.model) and policy.required for policy in policies)
-    said: Claims | Judgement = claims_of(snapshot)
+    said: Claims | Judgement = _claims_of(snapshot)
     if required:
         said = signed(policies, snapshot, evidence, now, required=True)
     dates = {"dataCutoff": said.data_cutoff, "trainedAt": said.trained_at}

@@ -69,17 +69,17 @@ __all__ = [
 ]
 
 JSON: Final = "application/json"
-MERGE_PATCH: Final = "application/merge-patch+json"
-APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
-METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 READ_SECONDS: Final = 15.0
-WRITE_SECONDS: Final = 10.0
+_WRITE_SECONDS: Final = 10.0
 PAGE_SIZE: Final = 500
 RESTARTS: Final = 3  # of a list whose continue token expired
 BACKOFF: Final = (0.1, 0.4, 1.0)  # between attempts of a read; a write is its caller's to repeat
-WATCH_SECONDS: Final = 50  # shorter than the silence that counts as a broken connection
-SILENCE_SECONDS: Final = 75.0
+_WATCH_SECONDS: Final = 50  # shorter than the silence that counts as a broken connection
+_SILENCE_SECONDS: Final = 75.0
 
 Body = dict[str, Any]
 Bodies = list[Body]  # named here, because Client has a method of that name
@@ -145,7 +145,7 @@ class Client:
         """Return all objects and the list's resourceVersion; an incomplete list is an error."""
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         params = {"limit": str(PAGE_SIZE), **{key: value for key, value in selectors.items() if value}}
-        accept = METADATA_ONLY if metadata_only else JSON
+        accept = _METADATA_ONLY if metadata_only else JSON
         call = Call(method="GET", path=resource.path(namespace), params=params, accept=accept)
         for _ in range(RESTARTS):
             with contextlib.suppress(ExpiredError):
@@ -198,7 +198,7 @@ class Client:
                 path=resource.path(namespace, name, subresource),
                 params={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
                 body=body,
-                content_type=MERGE_PATCH,
+                content_type=_MERGE_PATCH,
             )
         )
 
@@ -217,7 +217,7 @@ class Client:
         params = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Strict"}
         named = typed(resource, {**body, "metadata": {"name": name, **body.get("metadata", {})}})
         path = resource.path(namespace, name, subresource)
-        return await self._write(Call(method="PATCH", path=path, params=params, body=named, content_type=APPLY_PATCH))
+        return await self._write(Call(method="PATCH", path=path, params=params, body=named, content_type=_APPLY_PATCH))
 
     async def delete(
         self,
@@ -247,9 +247,9 @@ class Client:
             "allowWatchBookmarks": "true",
             "fieldSelector": field_selector,
             "resourceVersion": resource_version,
-            "timeoutSeconds": str(WATCH_SECONDS),
+            "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_SECONDS, sock_read=SILENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_SECONDS, sock_read=_SILENCE_SECONDS)
         call = Call(method="GET", path=resource.path(namespace), params=params)
         with answers():
             async with self._request(call, timeout) as response:
@@ -282,7 +282,7 @@ class Client:
         """Send the request once, and give up before the fence closes."""
         self._fence.check()
         with answers():
-            async with asyncio.timeout(min(WRITE_SECONDS, self._fence.remaining())):
+            async with asyncio.timeout(min(_WRITE_SECONDS, self._fence.remaining())):
                 return await self._once(call)
 
     async def _once(self, call: Call) -> Body:

@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 60.0  # the kubelet rotates a token long before it expires
 REFUSAL_PAUSE: Final = 1.0
-KEEP_ALIVE: Final = 60.0
-UNAUTHORIZED: Final = 401
-REFUSALS: Final = (403, 404)
-CANNOT_GO_ON: Final = (400, 410)
-RESOURCE_VERSION: Final = "resourceVersion"
+_KEEP_ALIVE: Final = 60.0
+_UNAUTHORIZED: Final = 401
+_REFUSALS: Final = (403, 404)
+_CANNOT_GO_ON: Final = (400, 410)
+_RESOURCE_VERSION: Final = "resourceVersion"
 
 
 class Connection:
@@ -59,7 +59,7 @@ class Connection:
             await self._session.close()
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._way_in.tls, keepalive_timeout=KEEP_ALIVE)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._way_in.tls, keepalive_timeout=_KEEP_ALIVE)
         return aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": "lastgood", "Accept": "application/json"},
@@ -74,11 +74,11 @@ class Connection:
         """
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             response = await handler(request)
-            if response.status in CANNOT_GO_ON and RESOURCE_VERSION in request.url.query:
+            if response.status in _CANNOT_GO_ON and _RESOURCE_VERSION in request.url.query:
                 response.release()
-                request.url = request.url.without_query_params(RESOURCE_VERSION)  # it begins with all that is there
+                request.url = request.url.without_query_params(_RESOURCE_VERSION)  # it begins with all that is there
                 continue
-            if response.status not in REFUSALS or not await self._refused(request, response):
+            if response.status not in _REFUSALS or not await self._refused(request, response):
                 return response
             response.release()
             await self.access.rest(pause)
@@ -97,7 +97,7 @@ class Connection:
         await self._refresh(older_than=REFRESH_SECONDS)
         self._sign(request)
         response = await handler(request)
-        if response.status != UNAUTHORIZED:
+        if response.status != _UNAUTHORIZED:
             return response
         before = self._authorization
         await self._refresh(older_than=REFUSAL_PAUSE)

@@ -35,20 +35,20 @@ async def load(kubeconfig: str | None = None) -> Credentials:
     Raises:
         TerminalError: there is neither a service account nor a kubeconfig that can be read, or nothing that reads it.
     """
-    if kubeconfig is None and in_cluster():
+    if kubeconfig is None and _in_cluster():
         return _service_account()
     return await asyncio.to_thread(_kubeconfig, kubeconfig)  # an exec plugin takes its time
 
 
-def in_cluster() -> bool:
+def _in_cluster() -> bool:
     """Tell whether this process runs in a pod that has a service account."""
     return HOST in os.environ and (SERVICE_ACCOUNT / "token").is_file()
 
 
-def own_namespace() -> str | None:
+def _own_namespace() -> str | None:
     """Return the namespace of the pod that this process runs in, if it runs in one."""
     file = SERVICE_ACCOUNT / "namespace"
-    return file.read_text(encoding="utf-8").strip() if in_cluster() and file.is_file() else None
+    return file.read_text(encoding="utf-8").strip() if _in_cluster() and file.is_file() else None
 
 
 def _service_account() -> Credentials:
@@ -63,7 +63,7 @@ def _service_account() -> Credentials:
         server=f"https://{address}:{port}",
         tls=ssl.create_default_context(cafile=str(SERVICE_ACCOUNT / "ca.crt")),
         authorization=authorization,
-        namespace=own_namespace() or "default",
+        namespace=_own_namespace() or "default",
     )
 
 

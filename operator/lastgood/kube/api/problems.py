@@ -7,8 +7,8 @@ from typing import Any, Final
 from lastgood.errors import LastgoodError, TransientError
 
 MESSAGE_LIMIT: Final = 1024
-CAUSE_LIMIT: Final = 32
-NOT_IN_SCHEMA: Final = "failed to create typed patch object"  # an apply of an unknown field says so with 500
+_CAUSE_LIMIT: Final = 32
+_NOT_IN_SCHEMA: Final = "failed to create typed patch object"  # an apply of an unknown field says so with 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def from_status(status: int, answer: Any) -> ApiError:  # noqa: ANN401  # decode
     body = answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
     reason = str(body.get("reason") or "")
     message = str(body.get("message") or f"the API server answered with HTTP status {status}")
-    kind = InvalidError if message.startswith(NOT_IN_SCHEMA) else _error_type(status, reason)
+    kind = InvalidError if message.startswith(_NOT_IN_SCHEMA) else _error_type(status, reason)
     given = body.get("details")
     named = isinstance(given, dict) and bool(given.get("name"))
     return kind(status=status, reason=reason or kind.__name__, message=message, causes=_causes(body), named=named)
@@ -119,7 +119,7 @@ def _causes(body: dict[str, Any]) -> tuple[Cause, ...]:
     details = body.get("details")
     found = details.get("causes") if isinstance(details, dict) else None
     entries = found if isinstance(found, list) else []
-    return tuple(_cause(entry) for entry in entries[:CAUSE_LIMIT] if isinstance(entry, dict))
+    return tuple(_cause(entry) for entry in entries[:_CAUSE_LIMIT] if isinstance(entry, dict))
 
 
 def _cause(entry: dict[str, Any]) -> Cause:

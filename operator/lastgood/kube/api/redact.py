@@ -5,7 +5,7 @@ from typing import Any, Final
 
 LIMIT: Final = 1024
 ITEMS: Final = 100
-DEPTH: Final = 4
+_DEPTH: Final = 4
 
 SECRETS: Final = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}"), r"\1 [redacted]"),
@@ -13,7 +13,7 @@ SECRETS: Final = (
     (re.compile(r"(?i)\b(token|password|passwd|secret|api[_-]?key|signature)=[^&\s]+"), r"\1=[redacted]"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "[redacted]"),  # a JSON web token
 )
-SUSPICIOUS: Final = re.compile(r"(?i)bearer|basic|://|=|eyj")
+_SUSPICIOUS: Final = re.compile(r"(?i)bearer|basic|://|=|eyj")
 """Where this finds nothing, none of the patterns above does: one search for the many texts that are harmless."""
 
 
@@ -23,14 +23,14 @@ def line(text: str, limit: int = LIMIT) -> str:
     Terminals obey escape sequences and bidirectional marks, so whatever is not printable is spelled out.
     """
     text = text[: limit * 4]
-    if SUSPICIOUS.search(text):
+    if _SUSPICIOUS.search(text):
         for pattern, instead in SECRETS:
             text = pattern.sub(instead, text)[: limit * 4]
     spelled = text if text.isprintable() else "".join(_spelled(char) for char in text)
     return spelled if len(spelled) <= limit else f"{spelled[: limit - 1]}…"
 
 
-def value(found: Any, depth: int = DEPTH) -> Any:  # noqa: ANN401  # whatever a fact is made of
+def value(found: Any, depth: int = _DEPTH) -> Any:  # noqa: ANN401  # whatever a fact is made of
     """Return a fact as JSON can hold it, each text in it cleaned, each list and level bounded."""
     match found:
         case None | bool() | int():

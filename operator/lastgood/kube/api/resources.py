@@ -32,13 +32,13 @@ class Resource:
             InvalidError: a name is none: with a slash in it, it would lead to another object.
         """
         for given in (namespace, name):
-            require_name(given)
+            _require_name(given)
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if namespace is not None else ""
         return "/".join(part for part in (f"{root}{scope}/{self.plural}", name, subresource) if part)
 
 
-def require_name(name: str | None) -> None:
+def _require_name(name: str | None) -> None:
     """Refuse what is no name of an object or a namespace, wherever it came from.
 
     Raises:

@@ -10,8 +10,8 @@ import aiohttp
 from lastgood.kube.api.problems import from_status, unavailable
 
 CHUNK: Final = 256 * 1024
-ERROR_BODY_LIMIT: Final = 1024 * 1024  # a refusal may quote the whole object
-FIRST_ERROR_STATUS: Final = 300  # redirects are not followed: an API server has no reason to send one
+_ERROR_BODY_LIMIT: Final = 1024 * 1024  # a refusal may quote the whole object
+_FIRST_ERROR_STATUS: Final = 300  # redirects are not followed: an API server has no reason to send one
 
 
 @contextlib.contextmanager
@@ -31,12 +31,12 @@ def answers() -> Iterator[None]:
 
 async def raise_for(response: aiohttp.ClientResponse) -> None:
     """Raise what the answer says, if it is not a success."""
-    if response.status < FIRST_ERROR_STATUS:
+    if response.status < _FIRST_ERROR_STATUS:
         return
     text = b""
     async for chunk in response.content.iter_chunked(CHUNK):  # a single read() gives what has come so far
         text += chunk
-        if len(text) > ERROR_BODY_LIMIT:
+        if len(text) > _ERROR_BODY_LIMIT:
             break
     try:
         answer = json.loads(text)

@@ -43,12 +43,12 @@ async def capture_on_claim(
     errand = Errand(command="capture-job", store=settings.capture_claim, arguments=("--store", "/store"))
     try:
         job = job_body(settings, Subject.of(snapshot, source, nonce), errand)
-        require_captured(answer_to(await run(client, snapshot.meta.namespace, job), nonce), snapshot)
+        _require_captured(answer_to(await run(client, snapshot.meta.namespace, job), nonce), snapshot)
     except NotAnsweredError as error:
         raise NotCapturedError(redact.line(str(error))) from error
 
 
-def require_captured(answer: Mapping[str, Any], snapshot: ModelSnapshot) -> None:
+def _require_captured(answer: Mapping[str, Any], snapshot: ModelSnapshot) -> None:
     """Accept the answer of a Job that made the copy, of this digest, in the place that this digest has.
 
     Raises:

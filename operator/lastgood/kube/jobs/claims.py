@@ -55,10 +55,10 @@ def errand(snapshot: ModelSnapshot, question: Question) -> Errand:
                 mounted.append((bundle.name, bundle.key))
             case PathBundle():
                 arguments += ["--bundle-inside", f"{index}={bundle.path}"]
-    return Errand(arguments=tuple(arguments), anchors=anchors_text(question), bundles=tuple(mounted))
+    return Errand(arguments=tuple(arguments), anchors=_anchors_text(question), bundles=tuple(mounted))
 
 
-def anchors_text(question: Question) -> str:
+def _anchors_text(question: Question) -> str:
     """Return the keys and roots of a question as a Job reads them."""
     keys = [key.pem().decode() for key in question.keys]
     roots = [root.pem().decode() for root in question.roots]

@@ -22,13 +22,13 @@ NO_CLAIM: Final = (
     "copy it manually before it changes; for the next time, create a claim of the same name in each namespace, and "
     "set it with --capture-claim (chart: store.captureClaim)"
 )
-NO_IMAGE: Final = "LASTGOOD_IMAGE is not set, so no Job can copy what is on a claim"
+_NO_IMAGE: Final = "LASTGOOD_IMAGE is not set, so no Job can copy what is on a claim"
 _PATH: Final = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9._-]{0,250}")
 _FOUND: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptOnClaim:
+class _KeptOnClaim:
     """What a Job kept: the path on the store claim, and the digest of it, if it could have one."""
 
     path: str
@@ -37,7 +37,7 @@ class KeptOnClaim:
 
 async def keep_on_claim(
     client: Client, settings: Settings, *, snapshot: ModelSnapshot, source: PvcSource, case: Case, nonce: str
-) -> KeptOnClaim:
+) -> _KeptOnClaim:
     """Copy what is on a claim to the evidence on the store claim, by a Job in the snapshot's namespace.
 
     Raises:
@@ -48,11 +48,11 @@ async def keep_on_claim(
     if not settings.capture_claim:
         raise NotPossibleError(NO_CLAIM)
     if settings.image is None:
-        raise NotPossibleError(NO_IMAGE)
+        raise NotPossibleError(_NO_IMAGE)
     errand = Errand(command=EVIDENCE_JOB, store=settings.capture_claim, arguments=arguments(case))
     try:
         job = job_body(settings, Subject.of(snapshot, source, nonce), errand)
-        return require_kept(answer_to(await run(client, snapshot.meta.namespace, job), nonce), case)
+        return _require_kept(answer_to(await run(client, snapshot.meta.namespace, job), nonce), case)
     except NotAnsweredError as error:
         raise NotCapturedError(redact.line(str(error))) from error
 
@@ -64,7 +64,7 @@ def arguments(case: Case) -> tuple[str, ...]:
     return ("--store", "/store", *(f"--{name}={text.replace('$', '$$')}" for name, text in texts.items()))
 
 
-def require_kept(answer: Mapping[str, Any], case: Case) -> KeptOnClaim:
+def _require_kept(answer: Mapping[str, Any], case: Case) -> _KeptOnClaim:
     """Accept the answer of a Job that kept it, in a place for this digest and this snapshot.
 
     Raises:
@@ -78,4 +78,4 @@ def require_kept(answer: Mapping[str, Any], case: Case) -> KeptOnClaim:
     path, found = fields.text("path"), fields.text("found")
     if fields.text("digest") != case.digest or case.about not in path or not _PATH.fullmatch(path):
         raise NotCapturedError("the Job's result is for another digest, or another path")
-    return KeptOnClaim(path=path, found=found if _FOUND.fullmatch(found) else "")
+    return _KeptOnClaim(path=path, found=found if _FOUND.fullmatch(found) else "")

@@ -14,7 +14,7 @@ from lastgood.settings import Settings
 Body = dict[str, Any]
 
 DEADLINE_SECONDS: Final = 3600
-TTL_SECONDS: Final = 600
+_TTL_SECONDS: Final = 600
 NONCE_LABEL: Final = f"{GROUP}/nonce"
 CONTAINER: Final = "verify"
 EVIDENCE_JOB: Final = "evidence-job"
@@ -41,7 +41,7 @@ class Errand:
 
 
 NO_MORE: Final = Errand()
-NO_LABELS: Final[Mapping[str, str]] = {}
+_NO_LABELS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def job_body(settings: Settings, subject: Subject, errand: Errand = NO_MORE) -> 
     return job_of(subject, errand.command, _pod(settings, subject.claim, _arguments(subject, errand), errand))
 
 
-def job_of(subject: Subject, command: str, pod: Body, labels: Mapping[str, str] = NO_LABELS) -> Body:
+def job_of(subject: Subject, command: str, pod: Body, labels: Mapping[str, str] = _NO_LABELS) -> Body:
     """Return the Job that runs a pod once; the snapshot owns it, so that they go together.
 
     Nobody owns a copy of the evidence: whoever tampered with a snapshot and deletes it must not end that.
@@ -108,7 +108,7 @@ def job_of(subject: Subject, command: str, pod: Body, labels: Mapping[str, str] 
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": DEADLINE_SECONDS,
-            "ttlSecondsAfterFinished": TTL_SECONDS,
+            "ttlSecondsAfterFinished": _TTL_SECONDS,
             "template": {"metadata": {"labels": ours}, "spec": pod},
         },
     }

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 MESSAGE_LIMIT: Final = 4096  # what the kubelet keeps
 POLLS: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)  # then every 5 s
 UNSTARTED_SECONDS: Final = 120.0  # a pod that still waits then (image, claim) will not start by itself
-FINDINGS: Final = 20
+_FINDINGS: Final = 20
 LARGEST: Final = 2**63 - 1
 
 
@@ -232,7 +232,7 @@ def _result(answer: Body, digest: str) -> Result:
         size_bytes=_count(answer["sizeBytes"]),
         file_count=_count(answer["fileCount"]),
         seconds=min(max(0.0, float(answer["seconds"])), float(DEADLINE_SECONDS)),
-        findings=tuple(redact.line(str(finding), 300) for finding in listed(answer["findings"], FINDINGS)),
+        findings=tuple(redact.line(str(finding), 300) for finding in listed(answer["findings"], _FINDINGS)),
         message=redact.line(str(answer["message"])),
     )
 

@@ -20,7 +20,7 @@ from lastgood.verify.scan import ExternalResultError, ScanVerdict, external
 
 CONTAINER: Final = "scan"
 DATA: Final = "/data"
-FEWEST_LEFT_OUT: Final = 3  # that are named
+_FEWEST_LEFT_OUT: Final = 3  # that are named
 
 
 async def scan_on_claim(
@@ -33,7 +33,7 @@ async def scan_on_claim(
     """
     try:
         state = await ended(client, subject.namespace, scan_job(settings, subject, scanner), CONTAINER)
-        return scan_of(last_words(state), subject, scanner, clock())
+        return scan_of(_last_words(state), subject, scanner, clock())
     except TransientError:
         raise
     except LastgoodError as error:
@@ -70,7 +70,7 @@ def environment(subject: Subject) -> dict[str, str]:
     }
 
 
-def last_words(terminated: Mapping[str, Any]) -> bytes:
+def _last_words(terminated: Mapping[str, Any]) -> bytes:
     """Return what a scanner wrote, if it ended well: one that was killed may not have been done.
 
     Raises:
@@ -120,7 +120,7 @@ def scan_of(body: bytes, subject: Subject, scanner: Scanner, at: datetime) -> Ex
 def _left_out(found: external.ExternalResult) -> str:
     if not found.skipped:
         return "" if found.complete else "it does not list the skipped files"
-    named = "; ".join(f"{row.file}: {row.reason}" for row in found.skipped[:FEWEST_LEFT_OUT])
+    named = "; ".join(f"{row.file}: {row.reason}" for row in found.skipped[:_FEWEST_LEFT_OUT])
     return redact.line(f"it skipped {len(found.skipped)} files: {named}", 512)
 
 

@@ -23,16 +23,16 @@ from lastgood.kube.notices.notice import EventType, Notice, Subject
 logger = logging.getLogger(__name__)
 
 WAITING: Final = 2048
-BURST: Final = float(WAITING)  # the emergency of a hundred models is told at once: a rollback has some sixteen Events
-PER_SECOND: Final = 50.0  # an API server keeps each for an hour, and somebody may make as many as he likes
-SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
+_BURST: Final = float(WAITING)  # the emergency of a hundred models is told at once: a rollback has some sixteen Events
+_PER_SECOND: Final = 50.0  # an API server keeps each for an hour, and somebody may make as many as he likes
+_SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
 REMEMBERED: Final = 4096
-REASON_LIMIT: Final = 128  # of the core/v1 Event
-NAME_LIMIT: Final = 200
+_REASON_LIMIT: Final = 128  # of the core/v1 Event
+_NAME_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posting:
+class _Posting:
     """One Event that waits to be written."""
 
     subject: Subject
@@ -65,9 +65,9 @@ class Events:
     ) -> None:
         self._client = client
         self._instance = instance
-        self._waiting: FairQueue[Posting] = FairQueue(WAITING)
+        self._waiting: FairQueue[_Posting] = FairQueue(WAITING)
         self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
-        self._bucket = Bucket(burst=BURST, per_second=PER_SECOND, clock=clock)
+        self._bucket = Bucket(burst=_BURST, per_second=_PER_SECOND, clock=clock)
         self._clock = clock
         self.calm = calm or Calm()
 
@@ -75,7 +75,7 @@ class Events:
         """Take the Events of a notice, to be written off the critical path."""
         for subject in (notice.subject, *notice.beside) if notice.event else ():
             self._take(
-                Posting(
+                _Posting(
                     subject=dict(subject),
                     type_=notice.event or "Normal",
                     reason=str(notice.reason),
@@ -84,7 +84,7 @@ class Events:
                 )
             )
 
-    def _take(self, posting: Posting) -> None:
+    def _take(self, posting: _Posting) -> None:
         if self._said_lately(posting):
             return
         dropped = self._waiting.put(posting.namespace, posting)
@@ -102,7 +102,7 @@ class Events:
             await self._post(posting)
             self._waiting.done()
 
-    async def _give_way(self, posting: Posting) -> None:
+    async def _give_way(self, posting: _Posting) -> None:
         """Let what presses go first, unless too many Events wait, or this one has waited for long enough."""
         left = HOLD_SECONDS - (self._clock() - posting.at)
         if left > 0 and len(self._waiting) < WAITING // 2:
@@ -116,10 +116,10 @@ class Events:
         except TimeoutError:
             logger.warning("%d Events were not written", len(self._waiting))
 
-    def _said_lately(self, posting: Posting) -> bool:
+    def _said_lately(self, posting: _Posting) -> bool:
         now = self._clock()
         said = self._recent.get(posting.words)
-        if said is not None and now - said < SAME_SECONDS:
+        if said is not None and now - said < _SAME_SECONDS:
             return True
         self._recent[posting.words] = now
         self._recent.move_to_end(posting.words)
@@ -127,28 +127,28 @@ class Events:
             self._recent.popitem(last=False)
         return False
 
-    async def _post(self, posting: Posting) -> None:
+    async def _post(self, posting: _Posting) -> None:
         try:
             await self._client.create(EVENTS, posting.subject["namespace"], self._body(posting))
         except (LastgoodError, KeyError) as error:
             told = (posting.reason, posting.message, error)
             logger.log(quiet(error), "cannot write the Event %s (%s): %s", *told)
 
-    def _body(self, posting: Posting) -> dict[str, Any]:
+    def _body(self, posting: _Posting) -> dict[str, Any]:
         subject, now = posting.subject, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         involved = {key: subject[key] for key in ("apiVersion", "kind", "namespace", "name", "uid") if key in subject}
         return {
             "metadata": {
-                "name": f"{subject['name'][:NAME_LIMIT].rstrip('-.')}.{uuid.uuid4().hex[:16]}",
+                "name": f"{subject['name'][:_NAME_LIMIT].rstrip('-.')}.{uuid.uuid4().hex[:16]}",
                 "namespace": subject["namespace"],
             },
             "involvedObject": involved,
             "type": posting.type_,
-            "reason": posting.reason[:REASON_LIMIT],
+            "reason": posting.reason[:_REASON_LIMIT],
             "message": posting.message,
             "source": {"component": FIELD_MANAGER},
             "reportingComponent": FIELD_MANAGER,
-            "reportingInstance": self._instance[:REASON_LIMIT],
+            "reportingInstance": self._instance[:_REASON_LIMIT],
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,

@@ -9,7 +9,7 @@ from lastgood.kube.api import redact
 from lastgood.kube.notices.notice import Notice
 
 
-def print_line(text: str) -> None:
+def _print_line(text: str) -> None:
     """Write one line to stdout, at once: a log that is lost in a crash tells nothing."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -18,7 +18,7 @@ def print_line(text: str) -> None:
 class SecurityLog:
     """A sink that has everything, and never more than one line for it."""
 
-    def __init__(self, write: Callable[[str], None] = print_line) -> None:
+    def __init__(self, write: Callable[[str], None] = _print_line) -> None:
         self._write = write
 
     def tell(self, notice: Notice) -> None:

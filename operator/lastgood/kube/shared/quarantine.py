@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 KEY: Final = re.compile(r"(?:(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\.)?sha256-(?P<hex>[0-9a-f]{64})")
 EVERYWHERE: Final = ""
-SELECTOR: Final = f"metadata.name={QUARANTINE_CONFIG_MAP}"
+_SELECTOR: Final = f"metadata.name={QUARANTINE_CONFIG_MAP}"
 STALE_SECONDS: Final = 150.0  # two silent bookmarks
 PAUSES: Final = (0.2, 1.0, 3.0, 10.0)
 WARNINGS: Final = 100
-ENTRY_TEXT: Final = 160
+_ENTRY_TEXT: Final = 160
 PER_NAMESPACE: Final = 256  # of some 2,000 that the object has room for
 
-Entries = dict[str, dict[str, str]]  # namespace (or EVERYWHERE) -> digest -> why
+_Entries = dict[str, dict[str, str]]  # namespace (or EVERYWHERE) -> digest -> why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Quarantine:
         self._namespace = namespace
         self._on_change = on_change
         self._clock = clock
-        self._entries: Entries = {}
+        self._entries: _Entries = {}
         self._version: int | None = None
         self._contact = float("-inf")
         self._warned: set[str] = set()
@@ -108,7 +108,7 @@ class Quarantine:
         if namespace and len(self._entries.get(namespace, {})) >= PER_NAMESPACE:
             told = f"{PER_NAMESPACE} digests of {namespace} are quarantined already; release some, or use a key for all"
             raise ForbiddenError(status=403, reason="TooMany", message=told)
-        data = {key_of(namespace, digest): entry_text(info)}
+        data = {key_of(namespace, digest): _entry_text(info)}
         try:
             body = await self._client.patch(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP, {"data": data})
         except NotFoundError:
@@ -131,11 +131,11 @@ class Quarantine:
                 await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
-        found, version = await self._client.list(CONFIGMAPS, self._namespace, field_selector=SELECTOR)
+        found, version = await self._client.list(CONFIGMAPS, self._namespace, field_selector=_SELECTOR)
         self._learn(found[0] if found else None)
         while True:
             async for event in self._client.watch(
-                CONFIGMAPS, self._namespace, field_selector=SELECTOR, resource_version=version
+                CONFIGMAPS, self._namespace, field_selector=_SELECTOR, resource_version=version
             ):
                 version = event["object"]["metadata"]["resourceVersion"]
                 self._see(event)
@@ -167,8 +167,8 @@ class Quarantine:
         self._version = version
         return True
 
-    def _parse(self, data: Mapping[str, Any]) -> Entries:
-        entries: Entries = {}
+    def _parse(self, data: Mapping[str, Any]) -> _Entries:
+        entries: _Entries = {}
         for key, why in data.items():
             entry = parsed(key, str(why))
             if entry is None:
@@ -202,9 +202,9 @@ def parsed(key: str, why: str) -> Entry | None:
     return Entry(scope=match["namespace"] or EVERYWHERE, digest=digest, why=reason)
 
 
-def entry_text(info: Mapping[str, Any]) -> str:
+def _entry_text(info: Mapping[str, Any]) -> str:
     """Return the value of an entry. All namespaces share one object of 1 MiB: nobody gets much of it for one digest."""
-    short = {key: redact.line(str(value), ENTRY_TEXT) for key, value in info.items() if value}
+    short = {key: redact.line(str(value), _ENTRY_TEXT) for key, value in info.items() if value}
     return json.dumps(short, sort_keys=True, ensure_ascii=False)
 
 
@@ -220,7 +220,7 @@ def sentence(value: str) -> str:
     return reason if not isinstance(incident, str) or incident in reason else f"{incident}: {reason}"
 
 
-def _changed(before: Entries, after: Entries) -> frozenset[str]:
+def _changed(before: _Entries, after: _Entries) -> frozenset[str]:
     """Return the digests of which two readings say different things."""
     different = [before.get(scope, {}).items() ^ after.get(scope, {}).items() for scope in before.keys() | after.keys()]
     return frozenset(digest for pairs in different for digest, _ in pairs)

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 Body = dict[str, Any]
 MOST_BYTES: Final = 900_000  # of the 1 MiB that an object may have
-READ_EVERY: Final = 60.0
-READ_AGAIN: Final = 5.0  # after an error
+_READ_EVERY: Final = 60.0
+_READ_AGAIN: Final = 5.0  # after an error
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -135,7 +135,7 @@ class RememberedFacts:
 
     async def run(self) -> None:
         """Read for ever: what is asked for at once, everything once a minute."""
-        pause = READ_EVERY
+        pause = _READ_EVERY
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), pause * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
@@ -144,9 +144,9 @@ class RememberedFacts:
             for namespace in list(self._kept) if everything else wanted:
                 await self.read(namespace)
             failed = [namespace for namespace, kept in self._kept.items() if kept.problem]
-            pause = READ_AGAIN if failed else READ_EVERY
+            pause = _READ_AGAIN if failed else _READ_EVERY
             if failed and not everything:
-                await asyncio.sleep(READ_AGAIN)  # every pass asks: an error must not become a request each time
+                await asyncio.sleep(_READ_AGAIN)  # every pass asks: an error must not become a request each time
 
     def _wanted(self) -> set[str]:
         return {name for name, kept in self._kept.items() if not kept.read} | {name for name, _ in self._doubtful}

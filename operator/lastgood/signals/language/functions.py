@@ -29,7 +29,7 @@ def size(value: object) -> int:
     raise wrong_types()
 
 
-def to_int(value: object) -> int:
+def _to_int(value: object) -> int:
     """Return a whole number: a double loses its fraction, a string has to be one, a timestamp gives seconds."""
     match value:
         case bool():
@@ -48,7 +48,7 @@ def to_int(value: object) -> int:
             raise wrong_types()
 
 
-def to_double(value: object) -> float:
+def _to_double(value: object) -> float:
     """Return a double; a string has to be a number."""
     if is_number(value):
         return float(value)  # type: ignore[arg-type]  # a whole number or a double
@@ -59,7 +59,7 @@ def to_double(value: object) -> float:
     raise ExpressionError("double() was given a text that is no number")
 
 
-def to_string(value: object) -> str:
+def _to_string(value: object) -> str:
     """Return the text of a value that is no list, no map and not null."""
     match value:
         case str():
@@ -74,14 +74,14 @@ def to_string(value: object) -> str:
             raise wrong_types()
 
 
-def to_duration(value: object) -> Duration:
+def _to_duration(value: object) -> Duration:
     """Return a length of time."""
     if isinstance(value, Duration):
         return value
     return Duration.parse(text_of(value))
 
 
-def to_timestamp(value: object) -> Timestamp:
+def _to_timestamp(value: object) -> Timestamp:
     """Return a moment."""
     if isinstance(value, Timestamp):
         return value
@@ -129,11 +129,11 @@ class Function:
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
     "size": Function(size, _flat(0)),
-    "int": Function(to_int, _flat(_CALL)),
-    "double": Function(to_double, _flat(_CALL)),
-    "string": Function(to_string, _flat(_TEXT)),
-    "duration": Function(to_duration, _reading),
-    "timestamp": Function(to_timestamp, _reading),
+    "int": Function(_to_int, _flat(_CALL)),
+    "double": Function(_to_double, _flat(_CALL)),
+    "string": Function(_to_string, _flat(_TEXT)),
+    "duration": Function(_to_duration, _reading),
+    "timestamp": Function(_to_timestamp, _reading),
     "contains": Function(lambda text, part: text_of(part) in text_of(text), _searching),
     "startsWith": Function(lambda text, part: text_of(text).startswith(text_of(part)), _end),
     "endsWith": Function(lambda text, part: text_of(text).endswith(text_of(part)), _end),

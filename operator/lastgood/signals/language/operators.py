@@ -34,7 +34,7 @@ def wrong_types() -> ExpressionError:
     return ExpressionError(f"no such operation on values of these types; {hint}")
 
 
-def is_int(value: object) -> bool:
+def _is_int(value: object) -> bool:
     """Tell whether a value is a whole number; true and false are none."""
     return type(value) is int
 
@@ -90,7 +90,7 @@ def added(left: object, right: object, meter: Meter) -> object:
             raise wrong_types()
 
 
-def subtracted(left: object, right: object, meter: Meter) -> object:
+def _subtracted(left: object, right: object, meter: Meter) -> object:
     """Return `left - right`: numbers of one kind, and times."""
     if is_number(left):
         return _reckoned(left, right, operator.sub)
@@ -104,12 +104,12 @@ def subtracted(left: object, right: object, meter: Meter) -> object:
             raise wrong_types()
 
 
-def multiplied(left: object, right: object) -> object:
+def _multiplied(left: object, right: object) -> object:
     """Return `left * right`, for numbers of one kind."""
     return _reckoned(left, right, operator.mul)
 
 
-def divided(left: object, right: object) -> object:
+def _divided(left: object, right: object) -> object:
     """Return `left / right`; of whole numbers, towards zero."""
     if is_number(right) and right == 0:
         raise NotFiniteError
@@ -120,13 +120,13 @@ def divided(left: object, right: object) -> object:
     raise wrong_types()
 
 
-def remainder(left: object, right: object) -> object:
+def _remainder(left: object, right: object) -> object:
     """Return `left % right` with the sign of `left`, for whole numbers only."""
     if type(left) is not int or type(right) is not int:
         raise wrong_types()
     if right == 0:
         raise NotFiniteError
-    whole(_towards_zero(left, right))  # where the quotient does not fit, CEL has no remainder either
+    whole(_towards_zero(left, right))  # where the quotient does not fit, CEL has no _remainder either
     return left - right * _towards_zero(left, right)
 
 
@@ -180,12 +180,12 @@ def _inner(one: Any, other: Any) -> Iterable[tuple[object, object]]:  # noqa: AN
     return zip(one, other, strict=True) if isinstance(one, list) else ((one[key], other[key]) for key in one)
 
 
-def unequal(left: object, right: object, meter: Meter) -> bool:
+def _unequal(left: object, right: object, meter: Meter) -> bool:
     """Return whether two values are not the same."""
     return not equal(left, right, meter)
 
 
-def contained(left: object, right: object, meter: Meter) -> bool:
+def _contained(left: object, right: object, meter: Meter) -> bool:
     """Return `left in right`: an element of a list, or a key of a map."""
     if isinstance(right, list):
         return any(equal(left, item, meter) for item in right)
@@ -210,18 +210,18 @@ def _ordered(work: Callable[[Any, Any], bool]) -> Callable[[object, object, Mete
 
 
 ON_NUMBERS: Final[Mapping[str, Callable[[object, object], object]]] = {
-    "*": multiplied,
-    "/": divided,
-    "%": remainder,
+    "*": _multiplied,
+    "/": _divided,
+    "%": _remainder,
 }
 """The operators on two numbers."""
 
 ON_VALUES: Final[Mapping[str, Callable[[object, object, Meter], object]]] = {
     "+": added,
-    "-": subtracted,
+    "-": _subtracted,
     "==": equal,
-    "!=": unequal,
-    "in": contained,
+    "!=": _unequal,
+    "in": _contained,
     "<": _ordered(operator.lt),
     "<=": _ordered(operator.le),
     ">": _ordered(operator.gt),

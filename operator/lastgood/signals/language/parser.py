@@ -14,12 +14,12 @@ from lastgood.signals.language.nodes import ROOT, Node, children, path_of
 from lastgood.signals.language.patterns import MAX_PATTERN, compiled
 from lastgood.signals.language.tokens import Token, string_value, tokens
 
-MAX_LENGTH = 1024
-MAX_BRACKETS = 32
-MAX_LOOPS = 2
+_MAX_LENGTH = 1024
+_MAX_BRACKETS = 32
+_MAX_LOOPS = 2
 MAX_DEPTH = 64  # of the tree; the evaluator's own parser gives up at about 100
 
-MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+_MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 FUNCTIONS = {"double": 1, "duration": 1, "has": 1, "int": 1, "size": 1, "string": 1, "timestamp": 1}
 METHODS = {"contains": 2, "endsWith": 2, "matches": 2, "size": 1, "startsWith": 2}
 _BINDS = {"||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3}
@@ -34,8 +34,8 @@ def parse(text: str) -> Node:
     Raises:
         ExpressionError: where and what is wrong, or which bound the expression exceeds.
     """
-    if len(text) > MAX_LENGTH:
-        raise ExpressionError(f"the expression has {len(text)} characters, more than {MAX_LENGTH}")
+    if len(text) > _MAX_LENGTH:
+        raise ExpressionError(f"the expression has {len(text)} characters, more than {_MAX_LENGTH}")
     words = list(tokens(text))
     if words[0].kind == "end":
         raise ExpressionError("the expression is empty")
@@ -96,8 +96,8 @@ class _Parser:
 
     def expression(self) -> Node:
         self.brackets += 1  # each way into here from within goes through a bracket or a `?`
-        if self.brackets > MAX_BRACKETS + 1:
-            raise self.error(f"is inside too many brackets: at most {MAX_BRACKETS}")
+        if self.brackets > _MAX_BRACKETS + 1:
+            raise self.error(f"is inside too many brackets: at most {_MAX_BRACKETS}")
         node = self.choice(self.binary(1))
         self.brackets -= 1
         return node
@@ -160,7 +160,7 @@ class _Parser:
         name = self.own_name()
         if not self.accept("("):
             return self.made(nodes.Select(of=of, field=name.text))
-        if name.text in MACROS:
+        if name.text in _MACROS:
             return self.macro(name, of)
         return self.call(name, (of, *self.until(")")), METHODS)
 
@@ -178,7 +178,7 @@ class _Parser:
     def call(self, name: Token, args: tuple[Node, ...], known: dict[str, int]) -> Node:
         method = known is METHODS
         if name.text not in known:
-            allowed = sorted(set(known) | (MACROS if method else set()))
+            allowed = sorted(set(known) | (_MACROS if method else set()))
             raise self.error(f"is not a known {'method' if method else 'function'}: {', '.join(allowed)}", name)
         if len(args) != known[name.text]:
             raise self.error(f"takes {known[name.text] - method} argument(s)", name)
@@ -205,8 +205,8 @@ class _Parser:
         if variable.text == ROOT or variable.text in self.variables:
             raise self.error("has this meaning already: choose another name for the variable", variable)
         self.variables.append(variable.text)
-        if len(self.variables) > MAX_LOOPS:
-            raise self.error(f"is nested too deeply: at most {MAX_LOOPS} of {', '.join(sorted(MACROS))}", name)
+        if len(self.variables) > _MAX_LOOPS:
+            raise self.error(f"is nested too deeply: at most {_MAX_LOOPS} of {', '.join(sorted(_MACROS))}", name)
         self.expect(",")
         bodies = self.until(")")
         self.variables.pop()

@@ -26,7 +26,7 @@ _START: Final = (
 )
 _GRANT: Final = b"."
 
-Message = Mapping[str, Any]
+_Message = Mapping[str, Any]
 
 
 def read_apart(task: Task, meter: Meter) -> Contents:
@@ -88,7 +88,7 @@ def _grant(process: subprocess.Popen[bytes]) -> None:
         os.write(_descriptor(process.stdin), _GRANT)
 
 
-def _messages(process: subprocess.Popen[bytes], meter: Meter, limits: Limits) -> Iterator[Message]:
+def _messages(process: subprocess.Popen[bytes], meter: Meter, limits: Limits) -> Iterator[_Message]:
     """Yield what the process says, until it ends, we are to stop, or it has said nothing for too long."""
     pipe = _descriptor(process.stdout)
     poll = select.poll()

@@ -154,7 +154,7 @@ class Part(NamedTuple):
     end: int
 
 
-def read_file(descriptor: int, path: str, meter: Meter, expected: Stamp | None = None) -> FileEntry:
+def _read_file(descriptor: int, path: str, meter: Meter, expected: Stamp | None = None) -> FileEntry:
     """Hash an open regular file, and make sure that it was one file, of one size, from begin to end.
 
     Raises:

@@ -17,11 +17,11 @@ from lastgood.verify.scan.readers import hdf5, images, protobuf
 from lastgood.verify.scan.scanner import Context
 from lastgood.verify.scan.values import Finding, anomaly, finding
 
-Claim = Callable[[Part], str | None]
+_Claim = Callable[[Part], str | None]
 
 
 def text(part: Part) -> str | None:
-    """Claim what is UTF-8 to its end, without control characters; the pickle scanner looks whether it acts as one."""
+    """_Claim what is UTF-8 to its end, without control characters; the pickle scanner looks whether it acts as one."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     position = 0
     for chunk in part.chunks():
@@ -47,7 +47,7 @@ def _nobody(_: Part) -> str:
     return "no format that we know begins so"
 
 
-CLAIMS: Final[Mapping[Format, Claim]] = {
+CLAIMS: Final[Mapping[Format, _Claim]] = {
     Format.EMPTY: _elsewhere,
     Format.TEXT: text,
     Format.JSON: text,  # what is broken as JSON is config-unusual; it begins with no opcode of a pickle

@@ -112,7 +112,7 @@ ALLOWED_BY_NAME: Final = {
 PICKLE_NAMES: Final = frozenset(
     {".pkl", ".pickle", ".p", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".sav", ".dill", ".cloudpickle", ".dat"}
 )
-RAW_NAMES: Final = frozenset({".bin", ".dat", ".p"})  # pickles go by these, and raw numbers and texts too
+_RAW_NAMES: Final = frozenset({".bin", ".dat", ".p"})  # pickles go by these, and raw numbers and texts too
 
 
 def detect(head: bytes, suffix: str) -> Format:
@@ -143,7 +143,7 @@ def _by_name(head: bytes, suffix: str) -> Format:
         return Format.ONNX
     found = _without_magic(head)
     # A pickle of protocol 0 or 1 has no magic number; what is named like one and is none is broken.
-    return Format.PICKLE if found in (Format.TEXT, Format.UNKNOWN) and suffix in PICKLE_NAMES - RAW_NAMES else found
+    return Format.PICKLE if found in (Format.TEXT, Format.UNKNOWN) and suffix in PICKLE_NAMES - _RAW_NAMES else found
 
 
 def _without_magic(head: bytes) -> Format:

@@ -17,7 +17,7 @@ from lastgood.verify.values import Limits
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 NO_DIGEST: Final = "must be sha256: and 64 lower-case hex digits, as `lastgood scan` prints them for code"
-MAX_EVIDENCE: Final = 200
+_MAX_EVIDENCE: Final = 200
 MAX_MESSAGE: Final = 400
 ORDER: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW)  # the gravest first
 
@@ -85,7 +85,7 @@ def _make(  # noqa: PLR0917 - the parts of one value, made in one place
         severity=severity,
         rule=rule,
         file=printable(file),
-        evidence=printable(evidence, MAX_EVIDENCE),
+        evidence=printable(evidence, _MAX_EVIDENCE),
         message=printable(message, MAX_MESSAGE),
     )
 

@@ -16,7 +16,7 @@ from lastgood.verify.signing.strict import malformed, naming_fields, objects, pa
 from lastgood.verify.values import FileEntry
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
+_PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
 CLAIMS: Final = "https://lastgood.dev/claims/v1"
 """The block of ours in the predicate, whose other readers must ignore what they do not know (OMS v1.0)."""
 
@@ -54,7 +54,7 @@ def parse_statement(payload: bytes, file_count: int) -> Statement:
     with naming_fields():
         root = parse_json(payload, "statement", max_values=max(_MAX_VALUES, _VALUES_OF_A_FILE * file_count))
         require_text(root, "_type", STATEMENT_TYPE)
-        require_text(root, "predicateType", PREDICATE_TYPE)
+        require_text(root, "predicateType", _PREDICATE_TYPE)
         predicate = root.child("predicate")
         ignored = _ignored(predicate)  # first, for resources mean something else in another serialization
         resources = _resources(predicate)
@@ -144,7 +144,7 @@ def write_statement(
     body = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": root}}],
-        "predicateType": PREDICATE_TYPE,
+        "predicateType": _PREDICATE_TYPE,
         "predicate": predicate,
     }
     return json.dumps(body, separators=(",", ":")).encode()

@@ -159,7 +159,7 @@ def read_back(order: Order, room: Work, digest: str, before: int) -> Result:
         StoreError: if it is not what was written.
         UnreadableError: if it cannot be read.
     """
-    result = verify_in(order, f"{room.path}/{CONTENT}", digest, before)
+    result = _verify_in(order, f"{room.path}/{CONTENT}", digest, before)
     if result.verdict is Verdict.MISMATCH and result.actual is None:
         raise RefusedEntryError(*(result.findings or (result.message,)))
     if result.verdict is Verdict.MISMATCH:
@@ -175,7 +175,7 @@ def existing(order: Order, digest: str, before: int) -> Result | None:
     """
     if not present(order.store, digest):
         return None
-    result = verify_in(order, path_of(digest), digest, before)
+    result = _verify_in(order, path_of(digest), digest, before)
     if result.verdict is Verdict.MISMATCH:
         raise BadCopyError(f"the store's copy is bad: {result.message}; repair it from a good one")
     make_read_only(order.store, path_of(digest))
@@ -224,7 +224,7 @@ def make_read_only(store: Path, path: str) -> None:
             set_mode(name, parent, mode)
 
 
-def verify_in(order: Order, path: str, digest: str, before: int) -> Result:
+def _verify_in(order: Order, path: str, digest: str, before: int) -> Result:
     """Compare what is at a path in the store with a digest; `before` is how many bytes the progress has seen.
 
     Raises:

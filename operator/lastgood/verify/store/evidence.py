@@ -164,8 +164,11 @@ def keep_evidence(
     case = Case(digest=digest, reason=reason, incident=incident, subject=subject)
     meter = Meter(progress, cancelled, seconds=limits.max_seconds)
     below = require_relative(relative)
-    if before := kept_before(store, case):
-        return before
+    return kept_before(store, case) or _keep(root, below, store, case, limits=limits, meter=meter)
+
+
+def _keep(root: Path, below: str, store: Path, case: Case, *, limits: Limits, meter: Meter) -> Evidence:
+    shown = printable(below or ".")
     with (
         work(store, "evidence") as room,  # first: a store that cannot be written costs no reading
         opened(open_path(root)) as base,
@@ -176,8 +179,8 @@ def keep_evidence(
             require_room(room.descriptor, sum(map(_size, seen)), "the evidence", SPARE)
             hashes = _copy(top, seen, room, meter)
             if survey(top, limits, meter) != seen:
-                raise UnreadableError(f"{printable(relative)} changed while it was copied")
-            return finish(store, room, case, Copied(source=printable(relative), seen=seen, hashes=hashes), meter)
+                raise UnreadableError(f"{shown} changed while it was copied")
+            return finish(store, room, case, Copied(source=shown, seen=seen, hashes=hashes), meter)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

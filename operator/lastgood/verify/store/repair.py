@@ -87,21 +87,14 @@ def repair(
     place = require_relative(path or path_of(digest))
     bad = _bad(order, place, digest, replace_unreadable=replace_unreadable)
     if bad and bad.verdict is Verdict.VERIFIED:
-        return Repaired(
-            copy=captured(bad, started, existed=True, path=place), evidence=None, source=None, passed_over=()
-        )
+        copy = captured(bad, started, existed=True, path=place)
+        return Repaired(copy=copy, evidence=None, source=None, passed_over=())
     with ExitStack() as stack:
         good, room, passed_over = _first_good(order, digest, sources, stack)
-        evidence = None
-        if bad:
-            evidence = move_to_evidence(store, place, digest=digest, reason=bad.message, incident=incident)
+        evidence = move_to_evidence(store, place, digest=digest, reason=bad.message, incident=incident) if bad else None
         _place(store, place, room)
-    return Repaired(
-        copy=captured(good, started, existed=False, path=place),
-        evidence=evidence,
-        source=len(passed_over),
-        passed_over=passed_over,
-    )
+    copy = captured(good, started, existed=False, path=place)
+    return Repaired(copy=copy, evidence=evidence, source=len(passed_over), passed_over=passed_over)
 
 
 def _bad(order: Order, place: str, digest: str, *, replace_unreadable: bool) -> Result | None:

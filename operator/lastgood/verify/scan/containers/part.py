@@ -144,7 +144,7 @@ class Part:
 
     def _unpacked(self) -> tuple[bytes, bool]:
         if self._inflated is None:
-            self._inflated = inflate(self._packed_bytes(), self.place.codec, self.keep)
+            self._inflated = _inflate(self._packed_bytes(), self.place.codec, self.keep)
         return self._inflated
 
     def _packed_bytes(self) -> Iterator[bytes]:
@@ -159,7 +159,7 @@ class Part:
             yield data
 
 
-def inflate(packed: Iterator[bytes], codec: Codec, limit: int) -> tuple[bytes, bool]:
+def _inflate(packed: Iterator[bytes], codec: Codec, limit: int) -> tuple[bytes, bool]:
     """Return the first bytes of what is compressed, up to a limit, and whether it ends where its bytes do.
 
     What is broken ends it. Readers of gzip take several streams in a row for one file, and zeros after them for none.

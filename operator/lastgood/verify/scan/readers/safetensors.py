@@ -21,7 +21,7 @@ BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
-MAX_HEADER: Final = JSON.size
+_MAX_HEADER: Final = JSON.size
 _MAX_NAME: Final = 1024
 _MAX_DIMENSIONS: Final = 32
 _MAX_SIZE: Final = 2**53
@@ -49,9 +49,9 @@ def tensors(part: Part) -> tuple[Tensor, ...]:
         HeaderError: if the header is anything but what the format allows.
     """
     length = int.from_bytes(part.read(0, 8), "little")
-    if part.size < 8 or not 2 <= length <= min(MAX_HEADER, part.size - 8):  # noqa: PLR2004 - the length's own, and `{}`
+    if part.size < 8 or not 2 <= length <= min(_MAX_HEADER, part.size - 8):  # noqa: PLR2004 - the length's own, and `{}`
         raise HeaderError(
-            f"the header has {length} bytes: at most {MAX_HEADER}, and no more than the file, are allowed"
+            f"the header has {length} bytes: at most {_MAX_HEADER}, and no more than the file, are allowed"
         )
     header = _header(part.read(8, length))
     found = [_tensor(name, row, 8 + length) for name, row in header.items()]

@@ -39,7 +39,7 @@ class YamlBoundError(YamlError):
 
 
 @dataclass(kw_only=True, slots=True)
-class Yaml:
+class _Yaml:
     """What a text holds as far as it could be read.
 
     Attributes:
@@ -53,9 +53,9 @@ class Yaml:
     problem: YamlError | None = None
 
 
-def read(body: bytes) -> Yaml:
+def read(body: bytes) -> _Yaml:
     """Return what a YAML text holds; what is wrong with it is in the answer."""
-    found = Yaml()
+    found = _Yaml()
     if len(body) > MAX_BYTES:
         found.problem = YamlBoundError(f"has more than {MAX_BYTES} bytes")
         return found
@@ -101,7 +101,7 @@ class _Open:
 class _Builder:
     """Puts events together to values, in so many steps."""
 
-    found: Yaml
+    found: _Yaml
     steps: int = 0
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, object] = field(default_factory=dict)

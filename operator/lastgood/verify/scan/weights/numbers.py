@@ -9,7 +9,7 @@ from lastgood.verify.scan.readers.safetensors import Tensor
 
 Numpy: TypeAlias = Any  # the module: mypy must not need it
 Array: TypeAlias = Any
-STEP: Final = 2**20  # bytes at a time
+_STEP: Final = 2**20  # bytes at a time
 COUNT: Final = 2**15  # numbers at a time, where each becomes a double: what fits into a cache is twice as fast
 EXPONENT: Final = {  # the view to take, and the bits that are all set in NaN and in both infinities
     "F64": ("<u8", 0x7FF0000000000000),
@@ -42,7 +42,7 @@ def numpy() -> Numpy:
         raise NumpyMissingError("numpy is not installed; docs/scanning.md says how") from None
 
 
-def chunks(part: Part, tensor: Tensor, step: int = STEP) -> Iterator[bytes]:
+def chunks(part: Part, tensor: Tensor, step: int = _STEP) -> Iterator[bytes]:
     """Yield the bytes of a tensor, `step` at a time."""
     for start in range(tensor.start, tensor.end, step):
         yield part.read(start, min(step, tensor.end - start))

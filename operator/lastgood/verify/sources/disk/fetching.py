@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -62,20 +63,12 @@ def fetch(
     there = _already(destination, expected, limits, cancelled)
     if there is not None:
         return there
+    copied = partial(verify_source, limits=limits, progress=progress, cancelled=cancelled, known=known, budget=budget)
     try:
-        with _temporary(destination) as partial:
-            result = verify_source(
-                source,
-                expected,
-                limits=limits,
-                progress=progress,
-                cancelled=cancelled,
-                into=DirectorySink(partial / _CONTENT, share),
-                known=known,
-                budget=budget,
-            )
+        with _temporary(destination) as beside:
+            result = copied(source, expected, into=DirectorySink(beside / _CONTENT, share))
             if result.verdict is Verdict.VERIFIED:
-                _publish(partial / _CONTENT, destination)
+                _publish(beside / _CONTENT, destination)
             return result
     except OSError as error:
         return _unwritable(expected, destination, error)
@@ -123,12 +116,12 @@ def _temporary(destination: Path) -> Iterator[Path]:
     for left in destination.parent.glob(f"{_PREFIX}*"):
         with suppress(OSError), _locked(left):
             shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=destination.parent))
+    made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=destination.parent))
     try:
-        with _locked(partial):
-            yield partial
+        with _locked(made):
+            yield made
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager

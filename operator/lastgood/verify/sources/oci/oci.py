@@ -29,7 +29,7 @@ _MAX_REFERENCE: Final = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reference:
+class _Reference:
     """Registry, repository and the digest of a manifest; a tag before the digest is for people."""
 
     registry: str
@@ -37,7 +37,7 @@ class Reference:
     digest: str
 
 
-def parse_reference(text: str, field_name: str = "reference") -> Reference:
+def parse_reference(text: str, field_name: str = "reference") -> _Reference:
     """Return the parts of a reference.
 
     Raises:
@@ -46,14 +46,14 @@ def parse_reference(text: str, field_name: str = "reference") -> Reference:
     match = _REFERENCE.fullmatch(text) if len(text) <= _MAX_REFERENCE else None
     if match is None or "//" in match["repository"]:
         raise ValueError(f"{field_name}: must be registry/repository@sha256:…; a tag alone may be moved")
-    return Reference(registry=match["registry"].lower(), repository=match["repository"], digest=match["digest"])
+    return _Reference(registry=match["registry"].lower(), repository=match["repository"], digest=match["digest"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class OciSource:
     """A checkpoint in a registry: one file for each raw layer, and the files in each tar. Always a directory."""
 
-    reference: Reference
+    reference: _Reference
     registry: Registry = field(repr=False)
 
     @property

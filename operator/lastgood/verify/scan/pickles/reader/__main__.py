@@ -28,10 +28,10 @@ else:  # this directory is the first on the path of the child
 
 MAX_STREAMS: Final = 64
 MAX_CODE: Final = 2**31 - 1  # of the extension registry, PEP 307
-MAX_OPCODES: Final = 2_000_000
-TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C  # torch.save before 1.6: five pickles, then raw numbers
-TORCH_STREAMS: Final = 5
-Argument: TypeAlias = Any  # pickletools: of an opcode, a text, a number or None
+_MAX_OPCODES: Final = 2_000_000
+_TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C  # torch.save before 1.6: five pickles, then raw numbers
+_TORCH_STREAMS: Final = 5
+_Argument: TypeAlias = Any  # pickletools: of an opcode, a text, a number or None
 _NO_CODE: Final = re.compile(r"unregistered extension code (\d+)")
 
 
@@ -70,7 +70,7 @@ def stub(record: Record, name: str) -> type:
     return Inert
 
 
-class Recorder(pickle.Unpickler):
+class _Recorder(pickle.Unpickler):
     """An unpickler that finds nothing."""
 
     def __init__(self, source: Source, record: Record) -> None:
@@ -107,9 +107,9 @@ def run(source: Source, record: Record) -> dict[str, object]:
             break
         begin = source.position
         error, value = _one(source, record, begin)
-        legacy = legacy or (streams == 0 and type(value) is int and value == TORCH_MAGIC)
+        legacy = legacy or (streams == 0 and type(value) is int and value == _TORCH_MAGIC)
         streams += not error
-        if legacy and streams == TORCH_STREAMS:
+        if legacy and streams == _TORCH_STREAMS:
             keys = _keys(value)
             break
         del value
@@ -135,7 +135,7 @@ def _keys(value: object) -> list[str]:
 def _one(source: Source, record: Record, begin: int) -> tuple[str, object]:
     for _ in range(MAX_ROWS):
         try:
-            return "", Recorder(source, record).load()
+            return "", _Recorder(source, record).load()
         except MemoryError as error:
             problem = f"MemoryError {error}"
         except RecursionError:
@@ -169,14 +169,14 @@ def static(source: Source, record: Record, begin: int) -> None:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(source)):  # type: ignore[arg-type]  # as above
             _look(opcode.name, argument, record, last, memo)
             del last[:-2]
-            if count > MAX_OPCODES:
+            if count > _MAX_OPCODES:
                 break
     except Exception:  # noqa: BLE001, S110 - it is broken, which is known already
         pass
     source.sparse = False
 
 
-def _look(name: str, argument: Argument, record: Record, last: list[str], memo: dict[int, str]) -> None:
+def _look(name: str, argument: _Argument, record: Record, last: list[str], memo: dict[int, str]) -> None:
     if name in {"GLOBAL", "INST"}:
         record.found(*argument.split(" ", 1))
     elif name == "STACK_GLOBAL":
@@ -186,7 +186,7 @@ def _look(name: str, argument: Argument, record: Record, last: list[str], memo: 
         record.extensions.setdefault(argument)
     elif name == "MEMOIZE":
         memo[len(memo)] = last[-1] if last else "?"
-    elif name in {"PUT", "BINPUT", "LONG_BINPUT"} and len(memo) < MAX_OPCODES:
+    elif name in {"PUT", "BINPUT", "LONG_BINPUT"} and len(memo) < _MAX_OPCODES:
         memo[argument] = last[-1] if last else "?"
     elif name in {"GET", "BINGET", "LONG_BINGET"}:
         last.append(memo.get(argument, "?"))

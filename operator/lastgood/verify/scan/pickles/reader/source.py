@@ -5,9 +5,9 @@ import zlib
 from typing import Final
 
 CHUNK: Final = 2**17
-LINE: Final = 2**9  # what is searched for a line feed at a time
-SKIP: Final = 2**20  # payloads above this are counted and not looked at
-MAX_READ: Final = 2**23  # one string, number or frame
+_LINE: Final = 2**9  # what is searched for a line feed at a time
+_SKIP: Final = 2**20  # payloads above this are counted and not looked at
+_MAX_READ: Final = 2**23  # one string, number or frame
 WINDOW: Final = {"deflate": -15, "zlib": 47}
 _QUOTES: Final = (b"'", b'"')
 
@@ -50,7 +50,7 @@ class Source:
 
     def read(self, count: int = -1) -> bytes:
         """Return so many bytes, or what is left of them."""
-        if not 0 <= count <= MAX_READ:
+        if not 0 <= count <= _MAX_READ:
             return self._large(count)
         found = bytearray()
         while len(found) < count and self.peek(1):
@@ -70,13 +70,13 @@ class Source:
     def readline(self) -> bytes:
         """Return the bytes up to a line feed, and with it; in place of a long line, a short one of its kind."""
         found = bytearray()
-        while len(found) <= SKIP and self.peek(1):
-            window = bytes(self._buffer[:LINE])
+        while len(found) <= _SKIP and self.peek(1):
+            window = bytes(self._buffer[:_LINE])
             end = window.find(b"\n") + 1
             found += self._take(end or len(window))
             if end:
                 return bytes(found)
-        return bytes(found) if len(found) <= SKIP else self._long_line(bytes(found[:1]))
+        return bytes(found) if len(found) <= _SKIP else self._long_line(bytes(found[:1]))
 
     def _long_line(self, first: bytes) -> bytes:
         # A text in quotes stays one, a number stays one, and a name that long is none: no loader gets further than we.
@@ -92,7 +92,7 @@ class Source:
     def readinto(self, target: memoryview) -> int:
         """Fill a payload of bytes; a large one is skipped, so that its memory is never touched."""
         count = len(target)
-        if count > SKIP:
+        if count > _SKIP:
             return self._skip(count)
         data = self.read(count)
         target[: len(data)] = data
