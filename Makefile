@@ -56,7 +56,7 @@ e2e: setup ## the demo's scenes on a real node
 	$(PYTEST) tests/e2e
 
 faults: setup ## a fault at every write of eight stories, all of them, in some minutes
-	$(BIN)/python -m tests.unit.core.faults
+	$(BIN)/python -m tests.unit.core.simulated.faults
 
 lint: setup ## ruff, mypy, import contracts, YAML, and that generated files are up to date
 	$(BIN)/ruff check .

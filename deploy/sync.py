@@ -120,7 +120,7 @@ def main() -> int:
             parser.error("no helm in PATH: name one with --helm, or use `make sync`, which builds it")
         write(options.helm)
         return 0
-    # The same on every machine: what Helm renders is compared by tests/integration/test_chart.py, which always has it.
+    # The same everywhere: what Helm renders is compared by tests/integration/installed/test_chart.py, which has it.
     stale = differences(helm=None)
     sys.stdout.writelines(f"differs: {path.relative_to(ROOT)}\n" for path in stale)
     return 1 if stale else 0

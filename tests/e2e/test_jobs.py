@@ -15,8 +15,8 @@ from lastgood.verify.store import path_of
 from tests.cluster import images
 from tests.e2e.team import SCANNER, SLOW, Team, team
 from tests.integration.signing import says
-from tests.integration.test_capture import capture
-from tests.integration.test_forensics import forensics
+from tests.integration.snapshots.test_capture import capture
+from tests.integration.snapshots.test_forensics import forensics
 from tests.integration.world import eventually
 
 if TYPE_CHECKING:

@@ -76,7 +76,7 @@ def replica(found: Edge, folder: Path, identity: str) -> Iterator[Replica]:
         "LASTGOOD_LIVENESS": "",
     }
     with output.open("wb") as out, (folder / f"{identity}.err").open("wb") as errors:
-        argv = [sys.executable, "-m", "tests.integration.idle_operator"]
+        argv = [sys.executable, "-m", "tests.integration.process.idle_operator"]
         process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=out, stderr=errors)
     try:
         yield Replica(process=process, output=output)

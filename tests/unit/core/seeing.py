@@ -12,7 +12,7 @@ from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Observed
 from lastgood.core.trust.policy import Trust
 from lastgood.kube.cache import Key, Kind
-from tests.unit.core.cluster import HERE, Cluster
+from tests.unit.core.simulated.cluster import HERE, Cluster
 
 
 @dataclass(kw_only=True)

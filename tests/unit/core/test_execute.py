@@ -23,10 +23,10 @@ from lastgood.core.state import (
     Verify,
 )
 from lastgood.errors import TransientError
-from tests.unit.core import events
 from tests.unit.core.builders import SMOKE, V2, annotated, record, world
 from tests.unit.core.moments import INTENT, before
-from tests.unit.core.simulation import Simulation, simulation
+from tests.unit.core.simulated import events
+from tests.unit.core.simulated.simulation import Simulation, simulation
 
 QUIET = Decision(reason=Reason.SERVING, message="v3 serves", requeue_after=7.0)
 ASKING = annotated(world(), emergency_rollback="INC-1: backdoor")

@@ -1,6 +1,6 @@
 """The other implementation, `model-signing` 1.1.1: each accepts what the other signed, and only that.
 
-It is called as a library; `tests/unit/cli/test_signing.py` calls its command.
+It is called as a library; `tests/unit/cli/signatures/test_signing.py` calls its command.
 """
 
 import warnings
