@@ -96,7 +96,7 @@ def _preempting(observed: Observed, step: Step) -> list[Step]:
     emergency = [found for found in (requests.requested(observed),) if found and found.reason in _WHILE_ONE_RUNS]
     alien = [found for found in (requests.of_another(observed),) if found]
     running = observed.deployment.status.active
-    open_already = any(record.spec.emergency for record in requests.waiting_records(observed))
+    open_already = requests.called_already(observed)
     # Where the API server refuses the emergency's record, what runs goes on. A name that is taken is another matter:
     # the next one is free, or else anybody's record of a foreseen name would keep an emergency waiting.
     stuck = bool(observed.refused) and any(observed.was_refused(name) for name in record_names(observed))

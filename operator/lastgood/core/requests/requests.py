@@ -188,7 +188,7 @@ def _asked_at(observed: Observed, request: Request) -> datetime:
 
 def called(observed: Observed) -> Step | None:
     """An annotated emergency becomes a record before anything else is looked at: others may be many, and forged."""
-    if any(record.spec.emergency for record in waiting_records(observed)):
+    if called_already(observed):
         return None
     step = requested(observed)
     return step if step and step.reason == Reason.EMERGENCY else None
@@ -255,9 +255,29 @@ def as_stored(spec: RollbackSpec) -> RollbackSpec:
 
 
 def waiting_records(observed: Observed) -> list[ModelRollback]:
-    """Return the records without an outcome that do not hold the lock, emergencies first, then by age."""
+    """Return the records without an outcome that do not hold the lock: emergencies first, then by age.
+
+    Of the emergencies, the one that an annotation asks for comes first: of the others there may be many, and older.
+    """
     waiting = [record for record in _without_outcome(observed) if not _is_of_another(observed, record)]
-    return sorted(waiting, key=lambda record: (not record.spec.emergency, str(record.meta.created), record.name))
+    wishes = _called(observed) if len(waiting) > 1 else []
+
+    def turn(record: ModelRollback) -> tuple[bool, bool, str, str]:
+        called = record.spec.emergency and _wish(record.spec) in wishes
+        return not record.spec.emergency, not called, str(record.meta.created), record.name
+
+    return sorted(waiting, key=turn)
+
+
+def called_already(observed: Observed) -> bool:
+    """Tell whether a record waits that asks for what an annotated emergency asks for."""
+    wishes = _called(observed)
+    return any(_wish(record.spec) in wishes for record in waiting_records(observed))
+
+
+def _called(observed: Observed) -> list[tuple[object, ...]]:
+    asked = (request for request in pending(observed) if request.annotation == EMERGENCY)
+    return [_wish(as_stored(spec_of(observed, request))) for request in asked]
 
 
 def _without_outcome(observed: Observed) -> Iterator[ModelRollback]:

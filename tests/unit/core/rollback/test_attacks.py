@@ -11,6 +11,7 @@ from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
 from lastgood.core.requests.record_names import record_names
+from lastgood.core.requests.requests import waiting_records
 from lastgood.core.state import (
     CreateRecord,
     Observed,
@@ -164,3 +165,29 @@ def test_forged_continuation_of_nothing_makes_no_records_for_ever() -> None:
     forged = DeploymentStatus.from_body({"status": {**world().deployment.status.as_body(), "continues": {"name": 7}}})
     assert forged.continues is None
     assert not isinstance(decide(declaring(world(), status=forged)).action, CreateRecord)
+
+
+FLOOD = tuple(record(f"forged-{number:03}", spec(emergency=True, reason=f"INC-{number}")) for number in range(200))
+
+
+def test_flood_of_forged_emergencies_keeps_no_annotated_one_waiting() -> None:
+    """Whoever may create records may create many; each would be carried out before the one that somebody calls for."""
+    calling = annotated(world(records=FLOOD), emergency_rollback="INC-1: backdoor")
+    first = decide(calling).action
+    assert isinstance(first, CreateRecord)
+    assert first.spec.reason == "INC-1: backdoor"
+    called = replace(record(first.name, first.spec), meta=replace(record().meta, name=first.name, created=NOW))
+    assert waiting_records(replace(calling, records=(*FLOOD, called)))[0] == called
+
+
+def test_forged_emergency_that_runs_gives_way_to_the_annotated_one() -> None:
+    running = locked(world(), replace(FLOOD[0], status=replace(FLOOD[0].status, **INTENT)), FLOOD[1:])
+    assert isinstance(decide(annotated(running, emergency_rollback="INC-1: backdoor")).action, CreateRecord)
+
+
+def test_copy_of_what_an_annotation_asks_for_has_its_turn() -> None:
+    """With nothing but the words of the annotation, a copy of it is what was called for; a flood does not hide it."""
+    copy = record("copy", spec(emergency=True, reason="INC-1: backdoor"))
+    copy = replace(copy, meta=replace(copy.meta, created=NOW))
+    calling = annotated(world(records=(*FLOOD, copy)), emergency_rollback="INC-1: backdoor")
+    assert waiting_records(calling)[0] == copy
