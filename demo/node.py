@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from demo.stage import begin, connect, digests
-from tests.cluster import images
+from tests.cluster.made import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

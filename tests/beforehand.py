@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from tests.cluster import build
 from tests.cluster.cluster import chosen
+from tests.cluster.plane import build
 from tests.servers.build import REGISTRY, VERSITYGW, built
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sys
 NEEDS_ROOT = "mounts a file system, or becomes another user: needs root"
 NEEDS_FUSE = "a disk that errs is a FUSE file system: needs Linux and root"
 
-# On Linux as root nothing is skipped: what a test needs there, it installs (tests/cluster/packages.py).
+# On Linux as root nothing is skipped: what a test needs there, it installs (tests/cluster/made/packages.py).
 ELSEWHERE = (NEEDS_ROOT, NEEDS_FUSE)
 
 

@@ -6,10 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from tests.cluster import build, local, packages
+from tests.cluster import local
 from tests.cluster.cluster import chosen, to_stderr
 from tests.cluster.errors import ClusterError
+from tests.cluster.made import packages
 from tests.cluster.paths import clusters
+from tests.cluster.plane import build
 from tests.cluster.spec import STATE, Spec, read_json
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from tests.cluster import build, credentials, node
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
+from tests.cluster.machine import node
 from tests.cluster.paths import clusters, locked, made
+from tests.cluster.plane import build, credentials
 from tests.cluster.process import Process, clean_environment, python_path, tail, wait_stopped
 from tests.cluster.spec import STARTER, STATE, SUPERVISOR, Spec, read_json, read_process, write_process
 
@@ -212,7 +213,7 @@ def _start_supervisor(directory: Path) -> subprocess.Popen[bytes]:
     """Start it in a session of its own: Ctrl-C is for us, and we tell it."""
     with (directory / "logs" / "supervisor.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.supervisor", str(directory)],
+            [sys.executable, "-m", "tests.cluster.plane.supervisor", str(directory)],
             cwd="/",
             env=clean_environment(python_path()),
             stdin=subprocess.DEVNULL,

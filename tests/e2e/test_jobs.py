@@ -12,7 +12,7 @@ import pytest
 
 from lastgood.verify import digest
 from lastgood.verify.store import path_of
-from tests.cluster import images
+from tests.cluster.made import images
 from tests.e2e.team import SCANNER, SLOW, Team, team
 from tests.integration.signing import says
 from tests.integration.snapshots.test_capture import capture

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo import node as stage
-from tests.cluster import archive, images, running
+from tests.cluster import running
+from tests.cluster.made import archive, images
 from tests.unit.test_docs import COMMAND, FENCE
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Builds one server from its Go module, once, into the cache, and only when a test asks for it.
 
-Apart from the programs of a cluster (tests/cluster/build.py), so that a demo never waits for them.
+Apart from the programs of a cluster (tests/cluster/plane/build.py), so that a demo never waits for them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.cluster.build import GO_ENVIRONMENT, Program, run, toolchain
 from tests.cluster.paths import cache, locked, made
+from tests.cluster.plane.build import GO_ENVIRONMENT, Program, run, toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

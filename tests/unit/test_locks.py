@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as plain
 
 from deploy import sync
-from tests.cluster.build import pip
+from tests.cluster.plane.build import pip
 from tests.cluster.sources import sources
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_images_are_made_without_a_compiler() -> None:
 
 def test_programs_have_one_command_of_pip_and_it_installs_a_lock() -> None:
     users = [path for path in texts() if path.suffix == ".py" and IN_A_PROGRAM.search(path.read_text())]
-    assert [str(path.relative_to(ROOT)) for path in users] == ["tests/cluster/build.py"]
+    assert [str(path.relative_to(ROOT)) for path in users] == ["tests/cluster/plane/build.py"]
     assert locked(" ".join(pip("install", ROOT / "requirements" / "go.txt")).partition("-m ")[2])
 
 

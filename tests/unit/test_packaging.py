@@ -15,7 +15,7 @@ from lastgood.api.names import API_VERSION, Outcome, Severity
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.settings import NAMES
 from lastgood.signals.kinds.workload import FAULTS
-from tests.cluster import dockerignore
+from tests.cluster.made import dockerignore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.cluster.packages import require
+from tests.cluster.made.packages import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ import pytest
 
 from lastgood.verify import Verdict
 from lastgood.verify.sources import Credentials, Patience, source_from_uri, source_of, verify_source
-from tests.cluster.credentials import issue, make_authority
+from tests.cluster.plane.credentials import issue, make_authority
 from tests.servers.attacker import ANOTHER_HOST, Request, attacker
 from tests.servers.registry import digest_of
 from tests.servers.samples import PATIENT, access, s3_keys, sha256_of

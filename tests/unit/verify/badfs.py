@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.cluster.cluster import to_stderr
-from tests.cluster.packages import require
+from tests.cluster.made.packages import require
 from tests.cluster.process import python_path
 from tests.skips import complete
 

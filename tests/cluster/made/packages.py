@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.cluster.build import run
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import cache, locked
+from tests.cluster.plane.build import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

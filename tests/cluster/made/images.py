@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.cluster import archive, dockerignore, packages
-from tests.cluster import build as programs
 from tests.cluster.cluster import to_stderr
+from tests.cluster.made import archive, dockerignore, packages
 from tests.cluster.paths import cache, locked, made
+from tests.cluster.plane import build as programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo import node as stage
-from tests.cluster import images
-from tests.cluster.newer import newer_releases, pins
+from tests.cluster.clean.newer import newer_releases, pins
+from tests.cluster.made import images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

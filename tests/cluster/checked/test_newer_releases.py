@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster import build, images
-from tests.cluster.newer import newer_releases, pins
+from tests.cluster.clean.newer import newer_releases, pins
+from tests.cluster.made import images
 from tests.cluster.paths import ROOT
+from tests.cluster.plane import build
 from tests.cluster.sources import sources
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster import Cluster, ClusterError, local, running
+from tests.cluster.machine.traces import Traces
 from tests.cluster.paths import ROOT, clusters
 from tests.cluster.process import wait_stopped
 from tests.cluster.spec import SUPERVISOR, read_process
-from tests.cluster.traces import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ spec:
 def starter(profile: str) -> Iterator[tuple[subprocess.Popen[str], Cluster]]:
     """Run a cluster whose owner is another process."""
     name = f"victim-{uuid4().hex[:6]}"
-    argv = [sys.executable, "-m", "tests.cluster.starter", profile, name]
+    argv = [sys.executable, "-m", "tests.cluster.plane.starter", profile, name]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

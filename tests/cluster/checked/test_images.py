@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster import dockerignore, images
+from tests.cluster.made import dockerignore, images
 
 if TYPE_CHECKING:
     from pathlib import Path

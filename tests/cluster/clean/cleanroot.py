@@ -1,4 +1,4 @@
-"""A clean Debian 12 with `make` and Python alone, to try a checkout in: `python -m tests.cluster.cleanroot make test`.
+"""A clean Debian 12 with `make` and Python alone: `python -m tests.cluster.clean.cleanroot make test` tries a checkout.
 
 The root is made anew each time, with namespaces of its own for mounts and processes: both end with the command. Nothing
 of this machine is in it but the checkout's files, devices, and how to reach package indexes: the configuration of the
@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.cluster import build, images, packages
 from tests.cluster.cluster import to_stderr
+from tests.cluster.made import images, packages
 from tests.cluster.paths import ROOT, cache, locked, made
+from tests.cluster.plane import build
 from tests.cluster.process import die_with_parent
 from tests.cluster.sources import sources
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster import Cluster, images, local, running
+from tests.cluster import Cluster, local, running
+from tests.cluster.checked.test_cluster import gone_within, starter
+from tests.cluster.machine.traces import Traces
+from tests.cluster.made import images
 from tests.cluster.spec import SUPERVISOR, read_process
-from tests.cluster.test_cluster import gone_within, starter
-from tests.cluster.traces import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

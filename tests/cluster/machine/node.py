@@ -10,9 +10,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.cluster import addresses, cgroups, control_plane, kubelet, packages
 from tests.cluster.errors import ClusterError
+from tests.cluster.machine import addresses, cgroups, kubelet
+from tests.cluster.made import packages
 from tests.cluster.paths import clusters, locked
+from tests.cluster.plane import control_plane
 from tests.cluster.process import children, clean_environment, die_with_parent, python_path, tail
 from tests.cluster.spec import NODE, STATE, Spec, read_json, read_process, write_process
 
@@ -65,7 +67,7 @@ class Node:
             self._process.wait()
 
     def _enter_namespaces(self) -> subprocess.Popen[bytes]:
-        argv = [*UNSHARE, sys.executable, "-m", "tests.cluster.node_init", str(self.spec.directory)]
+        argv = [*UNSHARE, sys.executable, "-m", "tests.cluster.machine.node_init", str(self.spec.directory)]
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """The first process in a node's namespaces: when it ends, the kernel ends everything else in there.
 
-Run by node.py as `unshare ... python -m tests.cluster.node_init FOLDER`; a line on standard input says that the cable
-to the host is there.
+Run by node.py as `unshare ... python -m tests.cluster.machine.node_init FOLDER`; a line on standard input says that the
+cable to the host is there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.cluster import control_plane, kubelet
 from tests.cluster.errors import ClusterError
+from tests.cluster.machine import kubelet
 from tests.cluster.paths import made
+from tests.cluster.plane import control_plane
+from tests.cluster.plane.start import Start, report, wait_for_namespaces, wait_for_node
 from tests.cluster.process import clean_environment
 from tests.cluster.spec import NODE_NAME, Spec
-from tests.cluster.start import Start, report, wait_for_namespaces, wait_for_node
 
 INTERFACE = "eth0"
 # The kubelet sets these for the whole machine unless it finds them so. It shall find them so, and only it.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.cluster import cgroups
+from tests.cluster.machine import cgroups
 from tests.cluster.spec import NODE, Spec, read_process
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.cluster import credentials
 from tests.cluster.paths import HERE, made
+from tests.cluster.plane import credentials
 
 if TYPE_CHECKING:
     from pathlib import Path

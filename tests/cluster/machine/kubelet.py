@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.cluster import archive, cgroups, control_plane, credentials
-from tests.cluster.control_plane import Component
+from tests.cluster.machine import cgroups
+from tests.cluster.made import archive
 from tests.cluster.paths import made
+from tests.cluster.plane import control_plane, credentials
+from tests.cluster.plane.control_plane import Component
 from tests.cluster.spec import NODE_NAME
 
 if TYPE_CHECKING:

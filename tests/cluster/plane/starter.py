@@ -1,4 +1,4 @@
-"""Runs a cluster until someone kills it: `python -m tests.cluster.starter PROFILE NAME`, for the tests that do."""
+"""Runs a cluster until someone kills it: `python -m tests.cluster.plane.starter PROFILE NAME`, for tests that do."""
 
 from __future__ import annotations
 

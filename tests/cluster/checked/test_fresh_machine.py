@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster import cleanroot
-from tests.cluster.newer import newer_releases, pins
+from tests.cluster.clean import cleanroot
+from tests.cluster.clean.newer import newer_releases, pins
 from tests.cluster.paths import ROOT, cache
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tests.cluster import control_plane
-from tests.cluster.api import Api
 from tests.cluster.errors import ClusterError
+from tests.cluster.plane import control_plane
+from tests.cluster.plane.api import Api
 from tests.cluster.process import spawn, tail
 from tests.cluster.spec import NODE_NAME, STATE, Spec, write_json
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from tests.cluster.control_plane import Component
+    from tests.cluster.plane.control_plane import Component
 
 SECONDS = 60
 FAKE_NODES = ("kwok-0", "kwok-1")

@@ -1,7 +1,7 @@
 """The process that owns a cluster: starts it, and takes all of it down when told to or when its owner dies.
 
-Run as `python -m tests.cluster.supervisor FOLDER`. Every process of the cluster dies with this one (the kernel sees to
-it), so the worst that a SIGKILL leaves is a folder, which `sweep` removes.
+Run as `python -m tests.cluster.plane.supervisor FOLDER`. Every process of the cluster dies with this one (the kernel
+sees to it), so the worst that a SIGKILL leaves is a folder, which `sweep` removes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tests.cluster import addresses, control_plane, node
 from tests.cluster.errors import ClusterError
+from tests.cluster.machine import addresses, node
 from tests.cluster.paths import clusters, locked
+from tests.cluster.plane import control_plane
+from tests.cluster.plane.start import Start, report, start_control_plane
 from tests.cluster.spec import STARTER, STATE, SUPERVISOR, Spec, read_json, read_process, write_process
-from tests.cluster.start import Start, report, start_control_plane
 
 if TYPE_CHECKING:
     from types import FrameType
