@@ -216,19 +216,22 @@ class Reconciler:
     async def _write_snapshot(self, key: Key, turn: Turn[ObservedSnapshot]) -> None:
         snapshot = turn.observed.snapshot
         for action in turn.actions:
-            if isinstance(action, Verify):
-                await self._verifier.start(action.snapshot, key)
-            elif isinstance(action, RepairSnapshot | KeepEvidence):
-                await self._actor.tell(snapshot.meta, "ModelSnapshot", turn.decision, digest=snapshot.digest)
-                errands = self._repairer if isinstance(action, RepairSnapshot) else self._keeper
-                errands.start(action.snapshot, key)
-            elif isinstance(action, ScanSnapshot):
-                self._scanners.start(action.snapshot, action.scanners, key)
-            elif isinstance(action, CaptureSnapshot):
-                self._capturer.start(action.snapshot, key)
-            elif isinstance(action, Write):
-                await self._actor.act(key, action)
-                await self._actor.tell(snapshot.meta, "ModelSnapshot", turn.decision, digest=snapshot.digest)
+            match action:
+                case Verify():
+                    await self._verifier.start(action.snapshot, key)
+                case RepairSnapshot() | KeepEvidence():
+                    await self._actor.tell(snapshot.meta, "ModelSnapshot", turn.decision, digest=snapshot.digest)
+                    errands = self._repairer if isinstance(action, RepairSnapshot) else self._keeper
+                    errands.start(action.snapshot, key)
+                case CaptureSnapshot():
+                    self._capturer.start(action.snapshot, key)
+                case ScanSnapshot():
+                    self._scanners.start(action.snapshot, action.scanners, key)
+                case RunChecks():
+                    raise _misplaced(action, key)
+                case _:
+                    await self._actor.act(key, action)
+                    await self._actor.tell(snapshot.meta, "ModelSnapshot", turn.decision, digest=snapshot.digest)
 
     async def _write_gone(self, key: Key, turn: Turn[ObservedGone]) -> None:
         for action in turn.actions:
@@ -238,14 +241,19 @@ class Reconciler:
 
     async def _write(self, key: Key, turn: Turn[Observed]) -> None:
         """Carry out a decision about a ModelDeployment: told first, and then all at the same time."""
-        observed, writes = turn.observed, [action for action in turn.actions if isinstance(action, Write)]
+        observed, writes = turn.observed, list[Write]()
+        for action in turn.actions:
+            match action:
+                case Verify():
+                    await self._verifier.start(action.snapshot, key)
+                case RunChecks():
+                    self._sampler.check(key, observed.deployment, action.checks)
+                case CaptureSnapshot() | ScanSnapshot():
+                    raise _misplaced(action, key)
+                case _:
+                    writes.append(action)
         if writes:
             await self._tell(observed, turn.decision)
-        for action in turn.actions:
-            if isinstance(action, Verify):
-                await self._verifier.start(action.snapshot, key)
-            elif isinstance(action, RunChecks):
-                self._sampler.check(key, observed.deployment, action.checks)
         await _together(*(self._actor.act(key, action, observed) for action in writes))
 
     async def _tell(self, observed: Observed, decision: Decision) -> None:
@@ -315,6 +323,10 @@ class Reconciler:
         decision = Decision(reason=Reason.INVALID_SPEC, message=invalid.message, tell=Tell.WARNING)
         await self._actor.tell(meta, str(RESOURCES[key.kind].kind), decision)
         return None
+
+
+def _misplaced(action: Action, key: Key) -> TypeError:
+    return TypeError(f"{type(action).__name__} is no action on {key}")
 
 
 def _hosts(settings: Settings) -> HostPolicy:
