@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from demo import host, node, scenes
-from demo.report import PARTS, Report
-from demo.screen import Screen
 from demo.stage import train_into
+from demo.told.report import PARTS, Report
+from demo.told.screen import Screen
 from demo.train import describe
 from demo.world import NAMESPACE, Folder, StoryError
 from tests.cluster import ClusterError, running

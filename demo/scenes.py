@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from demo import unprotected
-from demo.harm import answers_by
 from demo.story import Scene, passed_over
-from demo.words import explain
+from demo.told.harm import answers_by
+from demo.told.words import explain
 from demo.world import DEPLOYMENT, MODEL, snapshot
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from demo.harm import WRONG, Harm, Measure
+from demo.told.harm import WRONG, Harm, Measure
+from demo.told.words import explain
 from demo.traffic import Tally
-from demo.words import explain
 from demo.world import LOOK, snapshot
 
 if TYPE_CHECKING:

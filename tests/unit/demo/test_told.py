@@ -11,10 +11,11 @@ import pytest
 import yaml
 from rich.console import Console
 
-from demo import unprotected, words
+from demo import unprotected
 from demo.client import Outcome
-from demo.harm import WRONG, Harm, answers_by
-from demo.screen import Screen
+from demo.told import words
+from demo.told.harm import WRONG, Harm, answers_by
+from demo.told.screen import Screen
 from lastgood.api.names import OPT_IN_LABEL, Reason
 from lastgood.api.names import Outcome as Word
 

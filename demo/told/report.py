@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from demo import plot, words
+from demo.told import plot, words
 from demo.traffic import Tally
 from demo.world import NAMESPACE
 
