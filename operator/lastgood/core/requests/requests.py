@@ -354,7 +354,10 @@ def of_the_past(observed: Observed) -> Step | None:
             message = f"requested for {spec.source or 'none'}, but the current snapshot is {status.snapshot or 'none'}"
             return _dropped(observed, record, Outcome.SUPERSEDED, Reason.SUPERSEDED, message)
         known = served_digest(observed, spec.source)
-        if spec.source and (not known or spec.source_digest not in ("", known)):
+        # What the status says serves is here, also where somebody took its digest away: each refusal would be followed
+        # by another record. Nobody's word for the digest is taken then either: see `without_lock`.
+        here = known or spec.source == status.snapshot
+        if spec.source and (not here or (known and spec.source_digest not in ("", known))):
             which = f"{spec.source} has not served here{' with that digest' if known else ''}"
             message = f"spec.from: {which}; omit spec.from, or name the snapshot that is to be replaced"
             return _dropped(observed, record, Outcome.REJECTED, Reason.REQUEST_REJECTED, message)
@@ -364,7 +367,7 @@ def of_the_past(observed: Observed) -> Step | None:
 def served_digest(observed: Observed, name: SnapshotName) -> Digest:
     """Return the digest with which a snapshot served here last, or nothing."""
     status = observed.deployment.status
-    if name == status.snapshot:
+    if name == status.snapshot and status.digest:
         return status.digest
     return next((item.digest for item in reversed(status.history) if item.snapshot == name), Digest(""))
 

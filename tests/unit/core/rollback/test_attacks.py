@@ -11,7 +11,7 @@ from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
 from lastgood.core.requests.record_names import record_names
-from lastgood.core.requests.requests import waiting_records
+from lastgood.core.requests.requests import as_stored, of_the_past, waiting_records
 from lastgood.core.state import (
     CreateRecord,
     Observed,
@@ -191,3 +191,17 @@ def test_copy_of_what_an_annotation_asks_for_has_its_turn() -> None:
     copy = replace(copy, meta=replace(copy.meta, created=NOW))
     calling = annotated(world(records=(*FLOOD, copy)), emergency_rollback="INC-1: backdoor")
     assert waiting_records(calling)[0] == copy
+
+
+@pytest.mark.parametrize("history", [True, False], ids=["in the history", "nowhere"])
+@pytest.mark.parametrize("way", [{"emergency_rollback": "INC-1: backdoor"}, {"rollback": "wrong answers"}])
+def test_digest_that_somebody_took_from_the_status_stops_no_rollback(way: dict[str, str], *, history: bool) -> None:
+    """Its record was refused, and followed by another, as fast as the API server took them."""
+    status = world().deployment.status
+    robbed = having(world(), digest="", history=status.history if history else ())
+    asking = annotated(robbed, **way)
+    made = decide(asking).action
+    assert isinstance(made, CreateRecord)
+    stored = as_stored(made.spec)
+    there = replace(asking, records=(replace(record(made.name, stored), meta=replace(record().meta, name=made.name)),))
+    assert of_the_past(there) is None
