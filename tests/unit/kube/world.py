@@ -55,7 +55,9 @@ class Server:
         self.objects[key] = self._stamped({**copy.deepcopy(body), "metadata": metadata})
         return copy.deepcopy(self.objects[key])
 
-    async def patch(self, resource: Resource, namespace: str | None, name: str, body: Body) -> Body:
+    async def patch(
+        self, resource: Resource, namespace: str | None, name: str, body: Body, *, metadata_only: bool = False
+    ) -> Body:
         self._write("patch")
         found = self._found(resource, namespace, name)
         wanted = body.get("metadata", {}).get("resourceVersion")
@@ -63,7 +65,8 @@ class Server:
             raise ConflictError(status=409, reason="Conflict", message="the object has been modified")
         merged = merge(found, body)
         self.objects[resource.plural, namespace or "", name] = self._stamped(merged)
-        return copy.deepcopy(self.objects[resource.plural, namespace or "", name])
+        answer = copy.deepcopy(self.objects[resource.plural, namespace or "", name])
+        return {"metadata": answer["metadata"]} if metadata_only else answer
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         self._write("delete")

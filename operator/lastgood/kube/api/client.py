@@ -71,7 +71,8 @@ __all__ = [
 JSON: Final = "application/json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
-_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"  # of a list
+_ITS_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 READ_SECONDS: Final = 15.0
 _WRITE_SECONDS: Final = 10.0
@@ -190,8 +191,12 @@ class Client:
         body: Body,
         *,
         subresource: str | None = None,
+        metadata_only: bool = False,
     ) -> Body:
-        """Merge the body into the object; put `metadata.resourceVersion` (and uid) in it to lock."""
+        """Merge the body into the object; put `metadata.resourceVersion` (and uid) in it to lock.
+
+        With `metadata_only`, the answer holds no more than that of the object, which may be large.
+        """
         return await self._write(
             Call(
                 method="PATCH",
@@ -199,6 +204,7 @@ class Client:
                 params={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
                 body=body,
                 content_type=_MERGE_PATCH,
+                accept=_ITS_METADATA if metadata_only else JSON,
             )
         )
 

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -103,12 +103,14 @@ class RememberedFacts:
         text = None if facts == NOTHING else facts.as_text()
         if text is None and name not in known.texts:
             return
-        data = {name: text} | dict.fromkeys(self._surplus(namespace, name, text or ""))
+        data, place = {name: text} | dict.fromkeys(self._surplus(namespace, name, text or "")), name_for(namespace)
         try:
-            body = await self._client.patch(CONFIGMAPS, self._namespace, name_for(namespace), {"data": data})
+            # What others have there is long, and known: see `read` for what somebody else may have changed of it.
+            body = await self._client.patch(CONFIGMAPS, self._namespace, place, {"data": data}, metadata_only=True)
         except NotFoundError:
-            body = await self._create(namespace, {name: text} if text else {})
-        self._learn(namespace, body)
+            self._learn(namespace, await self._create(namespace, {name: text} if text else {}))
+        else:
+            self._wrote(namespace, data, body)
 
     def _surplus(self, namespace: str, name: str, text: str) -> list[str]:
         """Return whose entries go to make room: of what is gone, first what left and held nothing, then the oldest."""
@@ -186,6 +188,16 @@ class RememberedFacts:
             logger.warning(problem)
             kept.problem = problem
             self._on_change(namespace, None)
+
+    def _wrote(self, namespace: str, data: Mapping[str, str | None], body: Body) -> None:
+        """Note what was written: of two writes at the same time, the later answer does not undo the other's."""
+        known = self._kept.setdefault(namespace, Kept())  # all of it may have been forgotten meanwhile
+        texts = {key: text for key, text in {**known.texts, **data}.items() if text is not None}
+        facts = {key: known.facts[key] for key in texts if key in known.facts and key not in data}
+        facts |= {key: Remembered.from_text(text) for key, text in data.items() if text is not None}
+        wrong = {key: why for key, why in known.wrong.items() if key not in data}
+        version = max((each for each in (known.version, version_of(body)) if each is not None), default=None)
+        self._kept[namespace] = replace(known, texts=texts, facts=facts, wrong=wrong, version=version)
 
     def _learn(self, namespace: str, body: Body, *, again: bool = False) -> None:
         """What our own write has told us already is not unsaid by a reading that began before it."""

@@ -80,6 +80,29 @@ async def test_what_is_kept_is_read_by_the_next_operator() -> None:
     assert other.of("ml", "letters") == (NOTHING, "")
 
 
+async def test_own_write_says_nothing_of_the_others_and_what_they_have_is_known_after_the_next_reading() -> None:
+    """An administrator has another one forgotten, by hand, between our reading and our write."""
+    world = World()
+    world.write({"digits": KEPT.as_text(), "other": KEPT.as_text()})
+    await world.facts.read("ml")
+    world.write({"digits": KEPT.as_text()})
+    await world.facts.keep("ml", "digits", proven(1))
+    assert world.facts.of("ml", "digits") == (proven(1), "")
+    assert world.facts.of("ml", "other") == (KEPT, "")
+    await world.facts.read("ml")
+    assert world.facts.of("ml", "other") == (NOTHING, "")
+    assert world.facts.of("ml", "digits") == (proven(1), "")
+
+
+async def test_what_was_never_read_is_not_known_by_a_write() -> None:
+    world = World()
+    world.write({"other": KEPT.as_text()})
+    await world.facts.keep("ml", "digits", KEPT)
+    assert world.facts.of("ml", "other") == (None, "")
+    await world.facts.read("ml")
+    assert world.facts.of("ml", "other") == (KEPT, "")
+
+
 async def test_nothing_is_written_where_there_is_nothing_to_keep() -> None:
     world = World()
     await world.facts.read("ml")
