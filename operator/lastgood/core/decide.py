@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lastgood.api.names import Reason
-from lastgood.core.requests import remember, requests
+from lastgood.core.requests import past, remember, requests
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.rollback import course as rollback
 from lastgood.core.serving import deleted, forward, triggers
@@ -55,12 +55,12 @@ def serving(observed: Observed) -> Step:
 
 
 RULES: tuple[Rule, ...] = (
-    requests.records_older_than_we,  # these two first of all: after any other, it would not be the first look any more
-    requests.older_than_we,
+    past.records_older_than_we,  # these two first of all: after any other, it would not be the first look any more
+    past.older_than_we,
     requests.called,  # whoever may create records does not keep an emergency waiting with many of them
-    requests.of_the_past,
+    past.of_the_past,
     rollback.begin,  # a record that waits is an accepted request: before any other new one is opened
-    requests.of_another,  # before what was kept is used: what it left is kept with it
+    past.of_another,  # before what was kept is used: what it left is kept with it
     requests.requested,  # a person outranks every signal
     remember.regained,  # after people, who need not wait for it, and before whatever goes by it
     remember.outdated,  # after it, for it goes by what is kept, and before whatever takes the status at its word
@@ -94,7 +94,7 @@ def decide(observed: Observed) -> Decision:
 def _preempting(observed: Observed, step: Step) -> list[Step]:
     """While a rollback runs, an annotated emergency still becomes a record: which then supersedes."""
     emergency = [found for found in (requests.requested(observed),) if found and found.reason in _WHILE_ONE_RUNS]
-    alien = [found for found in (requests.of_another(observed),) if found]
+    alien = [found for found in (past.of_another(observed),) if found]
     running = observed.deployment.status.active
     open_already = requests.called_already(observed)
     # Where the API server refuses the emergency's record, what runs goes on. A name that is taken is another matter:

@@ -14,14 +14,13 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import EMERGENCY, OPT_IN_LABEL, ROLLBACK, Outcome, Reason
 from lastgood.api.specs.rollback import RollbackSpec
 from lastgood.core.decide import decide
+from lastgood.core.requests.past import of_another, of_the_past
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.requests.requests import (
     MAX_HANDLED,
     base_spec,
     made_for,
     mark_handled,
-    of_another,
-    of_the_past,
     open_record,
     parse_wish,
     pending,

@@ -10,8 +10,9 @@ from lastgood.api.names import DIGEST_STAMP, Outcome, Reason, RecordName
 from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
+from lastgood.core.requests.past import of_the_past
 from lastgood.core.requests.record_names import record_names
-from lastgood.core.requests.requests import as_stored, of_the_past, waiting_records
+from lastgood.core.requests.requests import as_stored, waiting_records
 from lastgood.core.state import (
     CreateRecord,
     Observed,
