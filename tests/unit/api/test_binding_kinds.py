@@ -1,11 +1,7 @@
 """The door for bindings: the module that docs/extending.md shows, put beside the others, is all that a kind takes."""
 
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -18,21 +14,16 @@ from lastgood.api.workload.target import read_target, targets
 from lastgood.core.workload import carries, conflicts, render, template, workload_problem
 from lastgood.errors import InvalidSpecError
 from tests.unit.core.builders import V2, allowing, deployment, workload
+from tests.unit.doors import example_behind
 
-PAGE = Path(__file__).parents[3] / "docs" / "extending.md"
 DECLARED = {"tracker": {}, "value": "digits $(version)"}
 
 
 @pytest.fixture
-def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def added() -> Iterator[None]:
     """The example of the page, as a module of its own."""
-    (example,) = (text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "BINDING" in text)
-    (tmp_path / "tracker.py").write_text(dedent(example))
-    monkeypatch.setattr(door, "__path__", [*door.__path__, str(tmp_path)])
-    kinds.cache_clear()
-    yield
-    kinds.cache_clear()
-    sys.modules.pop(f"{door.__name__}.tracker", None)
+    with example_behind(door, "BINDING", "tracker", kinds.cache_clear):
+        yield
 
 
 def read(*declared: Mapping[str, object]) -> tuple[Binding, ...]:

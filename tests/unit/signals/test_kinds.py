@@ -1,12 +1,9 @@
 """The door for signals: the module that docs/extending.md shows, put beside the others, is all that a kind takes."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -17,22 +14,17 @@ from lastgood.errors import InvalidSpecError
 from lastgood.signals import kinds as door
 from lastgood.signals.signal import Signal, Tools, of_trigger
 from tests.unit.core.builders import PODS, world
+from tests.unit.doors import example_behind
 
-PAGE = Path(__file__).parents[3] / "docs" / "extending.md"
 FAULT = "example.com/fault"
 DECLARED = {"name": "pager", "annotation": {"name": FAULT}}
 
 
 @pytest.fixture
-def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def added() -> Iterator[None]:
     """The example of the page, as a module of its own."""
-    (example,) = (text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "SIGNAL" in text)
-    (tmp_path / "annotation.py").write_text(dedent(example))
-    monkeypatch.setattr(door, "__path__", [*door.__path__, str(tmp_path)])
-    kinds.cache_clear()
-    yield
-    kinds.cache_clear()
-    sys.modules.pop(f"{door.__name__}.annotation", None)
+    with example_behind(door, "SIGNAL", "annotation", kinds.cache_clear):
+        yield
 
 
 def read(body: Mapping[str, object], *, check: bool = False) -> Source:

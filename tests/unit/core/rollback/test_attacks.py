@@ -183,7 +183,16 @@ def test_flood_of_forged_emergencies_keeps_no_annotated_one_waiting() -> None:
 
 def test_forged_emergency_that_runs_gives_way_to_the_annotated_one() -> None:
     running = locked(world(), replace(FLOOD[0], status=replace(FLOOD[0].status, **INTENT)), FLOOD[1:])
-    assert isinstance(decide(annotated(running, emergency_rollback="INC-1: backdoor")).action, CreateRecord)
+    asking = annotated(running, emergency_rollback="INC-1: backdoor")
+    made = decide(asking).action
+    assert isinstance(made, CreateRecord)
+    switched = replace(FLOOD[0], status=replace(FLOOD[0].status, **AVAILABLE, quarantined=(digest(3),)))
+    called = replace(record(made.name, made.spec), meta=replace(record().meta, name=made.name, created=NOW))
+    over = decide(replace(asking, workload=workload(V2), records=(switched, *FLOOD[1:], called)))
+    while isinstance(over.action, UpdateDeployment):  # first it says what serves since its switch
+        asking = declaring(asking, status=over.action.status)
+        over = decide(replace(asking, workload=workload(V2), records=(switched, *FLOOD[1:], called)))
+    assert ended(over) == (Outcome.SUPERSEDED, Reason.SUPERSEDED)
 
 
 def test_copy_of_what_an_annotation_asks_for_has_its_turn() -> None:

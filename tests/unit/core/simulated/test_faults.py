@@ -92,3 +92,23 @@ def test_one_refusal_neither_condemns_a_target_nor_ends_without_a_quarantine(pla
     assert [item.outcome for item in world.deployment.status.rollbacks] == [Outcome.SUCCEEDED]
     assert world.deployment.status.digest == world.carried() == digest(2)
     assert set(world.quarantine) == {digest(3)}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        events.sicken(3),
+        events.annotate(ROLLBACK, "wrong answers"),
+        events.annotate(EMERGENCY, "INC-1: backdoor"),
+        events.ask("mine", source="", source_digest=""),
+    ],
+    ids=str,
+)
+def test_digest_that_is_taken_from_the_status_costs_no_record_after_another(way: Event) -> None:
+    """Each was refused because of it, and the next one made, until the pass gave up."""
+    world = simulation()
+    way(world)
+    events.forge_deployment("digest", None)(world)
+    world.settle()
+    assert world.carried() == digest(2)
+    assert len(world.records) == 1
