@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, it fi
 
 from bench.common import (
     Operator,
+    against,
     circumstances,
     deployment,
     operator,
@@ -64,6 +65,11 @@ MEANING: Final = {
 def main(argv: list[str] | None = None) -> int:
     """Measure and print; 1 if a rollback did not succeed."""
     arguments = parser().parse_args(argv)
+    if arguments.against:
+        count, title = ("--count", str(arguments.count)), f"Emergency rollback, latency, against {arguments.against}"
+        figures = against("latency.py", arguments.against, rounds=arguments.rounds, arguments=count)
+        show(figures, as_json=arguments.json, title=title, meaning={})
+        return 0
     before = circumstances()
     with (
         running(pods=arguments.replicas > 0, audit=False, progress=to_stderr) as cluster,
@@ -87,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rest", type=float, default=0.0, metavar="SECONDS", help="wait between two rollbacks (0)")
     found.add_argument("--replicas", type=int, default=0, metavar="N", help="pods of each workload, by kwok (0)")
     found.add_argument("--profile", metavar="FILE", help="write a cProfile of the operator here")
+    found.add_argument("--against", metavar="COMMIT", help="measure another commit as well, by turns, and compare")
+    found.add_argument("--rounds", type=int, default=2, metavar="N", help="how often, with --against (2: 8 runs)")
     return found
 
 

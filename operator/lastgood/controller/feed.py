@@ -52,11 +52,12 @@ class Feed:
 
         One emergency quarantines one digest: to look at thousands of objects for it would delay the next emergency.
         """
-        for key in self._cache.keys((Kind.SNAPSHOT, Kind.DEPLOYMENT)):
-            body = self._cache.get(key)
-            if digests is None:
+        if digests is None:
+            for key in self._cache.keys((Kind.SNAPSHOT, Kind.DEPLOYMENT)):
                 self._queue.add(key)
-            elif body is not None and digest_of(key.kind, body) in digests:
+            return
+        for key in [key for digest in digests for key in self._cache.bearing(digest)]:
+            if body := self._cache.get(key):
                 self._wake(key.kind, body)
 
     def trust_changed(self, namespace: str) -> None:
@@ -205,11 +206,6 @@ class Feed:
         names = {str(item.get("snapshot")) for item in status.get("history") or [] if item.get("soakedAt")}
         keys = [Key(Kind.SNAPSHOT, namespace, name) for name in names]
         return [key for key in keys if self._cache.get(key)]
-
-
-def digest_of(kind: Kind, body: Body) -> str:
-    """Return the digest that a snapshot declares, or that a ModelDeployment serves."""
-    return str((body.get("spec" if kind is Kind.SNAPSHOT else "status") or {}).get("digest", ""))
 
 
 def explained(error: ApiError) -> str:

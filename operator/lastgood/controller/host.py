@@ -54,6 +54,28 @@ class NothingToCompare(kopf.DiffBaseStorage):
         """Write nothing: annotations of ours on somebody's object would be a write on a quiet cluster."""
 
 
+class NothingInProgress(kopf.ProgressStorage):
+    """Keeps nothing of what a handler did so far: ours are done with an event when they return."""
+
+    def fetch(self, *, key: kopf.HandlerId, body: kopf.Body) -> kopf.ProgressRecord | None:
+        """Know nothing."""
+        del key, body
+        return None
+
+    def store(self, *, key: kopf.HandlerId, record: kopf.ProgressRecord, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Write nothing."""
+
+    def purge(self, *, key: kopf.HandlerId, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Have nothing to take away."""
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
+        """Write nothing."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Have nothing to take away, which costs nothing."""
+        return essence
+
+
 class Host:
     """Runs kopf on our session until it is stopped."""
 
@@ -148,4 +170,5 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = Endless()
     chosen.networking.request_timeout = _REQUEST_SECONDS
     chosen.persistence.diffbase_storage = NothingToCompare()
+    chosen.persistence.progress_storage = NothingInProgress()
     return chosen

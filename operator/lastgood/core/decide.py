@@ -132,8 +132,9 @@ def _waiting(observed: Observed, steps: Sequence[Step], after: float | None) -> 
 
 
 def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
-    steps = rollback.opening(observed, step, step.action) if isinstance(step.action, CreateRecord) else (step,)
-    kept = remember.beside(observed, step)
+    first = step.action
+    steps = rollback.opening(observed, step, first) if isinstance(first, CreateRecord) else (step, *step.together)
+    kept = next((kept for item in steps if (kept := remember.beside(observed, item))), None)
     return Decision(
         reason=step.reason,
         message=step.message,

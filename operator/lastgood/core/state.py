@@ -367,7 +367,8 @@ class Step:
     """What a rule answers: why, in words; what to do; which facts changed; and when to look again (seconds).
 
     A step without an action and without changed facts is a wait, and its reason is what `Ready` says. Where it warns or
-    alerts, people hear of it once for each reason and what it is `about`: see alerts.py.
+    alerts, people hear of it once for each reason and what it is `about`: see alerts.py. `together` is what follows
+    from the same look, and is written to another object at the same time.
     """
 
     reason: Reason
@@ -377,6 +378,7 @@ class Step:
     after: float | None = None
     tell: Tell = Tell.NOBODY
     about: str = ""
+    together: tuple["Step", ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,7 @@ class Cache:
         self._bodies: dict[Key, Body] = {}
         self._names: defaultdict[tuple[Kind, str], dict[str, Key]] = defaultdict(dict)
         self._index: defaultdict[tuple[Kind, str, str], dict[Key, None]] = defaultdict(dict)
+        self._digests: defaultdict[str, dict[Key, None]] = defaultdict(dict)
 
     def put(self, kind: Kind, body: Body) -> bool:
         """Keep a body unless a newer one is known; tell whether anything changed."""
@@ -65,6 +66,8 @@ class Cache:
         self._bodies[key] = slim(kind, body)
         self._names[kind, key.namespace][key.name] = key
         self._index[_entry(kind, body)][key] = None
+        if digest := _digest(kind, body):
+            self._digests[digest][key] = None
         self.on_change(kind, body)
         return True
 
@@ -91,6 +94,10 @@ class Cache:
         """
         return [self._bodies[key] for key in self._index.get((kind, namespace, value), {})]
 
+    def bearing(self, digest: str) -> tuple[Key, ...]:
+        """Return the keys of the snapshots that declare a digest, and of the ModelDeployments that serve it."""
+        return tuple(self._digests.get(digest, {}))
+
     def keys(self, kinds: Iterable[Kind] = Kind) -> tuple[Key, ...]:
         """Return the keys of all objects of these kinds."""
         wanted = frozenset(kinds)
@@ -106,6 +113,7 @@ class Cache:
             return
         _discard(self._names, (key.kind, key.namespace), key.name)
         _discard(self._index, _entry(key.kind, body), key)
+        _discard(self._digests, _digest(key.kind, body), key)
 
 
 def key_of(kind: Kind, body: Body) -> Key:
@@ -123,6 +131,17 @@ def related_name(kind: Kind, body: Body) -> str:
             return str(_path(body, "spec", "deployment", "name"))
         case Kind.WORKLOAD:
             return str(_path(body, "metadata", "labels", OPT_IN_LABEL))
+
+
+def _digest(kind: Kind, body: Body) -> str:
+    """Return the digest that a snapshot declares, or that a ModelDeployment serves."""
+    match kind:
+        case Kind.SNAPSHOT:
+            return str(_path(body, "spec", "digest"))
+        case Kind.DEPLOYMENT:
+            return str(_path(body, "status", "digest"))
+        case Kind.ROLLBACK | Kind.WORKLOAD:
+            return ""
 
 
 def slim(kind: Kind, body: Body) -> Body:

@@ -127,14 +127,14 @@ class Observer:
             heard=self._memory.heard(snapshot_keys),
             remembered=kept,
             remembered_problem=problem,
-            recalled=whole.status != deployment.status,
+            recalled=whole is not deployment,
             unusable=self._unusable(key, deployment),
             watched=watch.since,
         )
         if whole.status.available_at and not serves(observed):
             watch.unserved = observed.now
         asked = watch.hear((request.key for request in pending(observed)), observed.now)
-        return replace(observed, unserved=watch.unserved, asked=asked)
+        return replace(observed, unserved=watch.unserved, asked=asked) if asked or watch.unserved else observed
 
     def _unusable(self, key: Key, deployment: ModelDeployment) -> Mapping[str, Unusable]:
         """Return what of a deployment can never be looked at, judged once for each body."""

@@ -7,7 +7,7 @@ from typing import Any
 import kopf
 import pytest
 
-from lastgood.controller.host import Endless, Host, NothingToCompare, settings
+from lastgood.controller.host import Endless, Host, NothingInProgress, NothingToCompare, settings
 from lastgood.errors import BrokenError
 
 
@@ -54,3 +54,4 @@ def test_kopf_neither_writes_nor_scans() -> None:
     assert found.peering.standalone
     assert found.scanning.disabled
     assert isinstance(found.persistence.diffbase_storage, NothingToCompare)
+    assert isinstance(found.persistence.progress_storage, NothingInProgress)

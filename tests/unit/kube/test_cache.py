@@ -57,6 +57,18 @@ def test_snapshots_are_found_by_model_and_follow_it() -> None:
     assert len(cache.related(Kind.SNAPSHOT, "ml", "faces")) == 2
 
 
+def test_whatever_bears_a_digest_is_found_by_it_and_follows_it() -> None:
+    cache, served = Cache(), Key(Kind.DEPLOYMENT, "ml", "d")
+    cache.put(Kind.SNAPSHOT, body(spec={"digest": "sha256:a"}))
+    cache.put(Kind.DEPLOYMENT, body("d", spec={"digest": "sha256:b"}, status={"digest": "sha256:a"}))
+    assert cache.bearing("sha256:a") == (KEY, served)
+    assert cache.bearing("sha256:b") == ()
+    cache.put(Kind.DEPLOYMENT, body("d", version=2, status={"digest": "sha256:c"}))
+    cache.drop(KEY)
+    assert (cache.bearing("sha256:a"), cache.bearing("sha256:c")) == ((), (served,))
+    assert cache.bearing("") == ()
+
+
 def test_rollbacks_and_workloads_are_found_by_their_deployment() -> None:
     cache = Cache()
     cache.put(Kind.ROLLBACK, body("r", spec={"deployment": {"name": "digits"}}))

@@ -1,6 +1,6 @@
 """How far a snapshot must have proven itself to be a target: the answer depends on who asks, and what is left."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 
 from lastgood.api.facts.deployment_status import Served
@@ -65,17 +65,21 @@ def least(policy: RollbackPolicy, spec: RollbackSpec) -> Proof:
 
 def proof_of(observed: Observed, snapshot: ModelSnapshot) -> Proof:
     """Return what these bytes have shown here."""
-    served = list(periods(observed, snapshot))
+    return shown_in(periods(observed, snapshot))
+
+
+def shown_in(served: Sequence[Served]) -> Proof:
+    """Return what bytes have shown that served in these periods."""
     if any(item.soaked_at for item in served):
         return Proof.SOAKED
     return Proof.SERVED if served else Proof.VERIFIED
 
 
-def periods(observed: Observed, snapshot: ModelSnapshot) -> Iterable[Served]:
-    """Yield when these bytes served here, or soaked under an object that was deleted since."""
-    same = (item for item in observed.deployment.status.history if item.digest == snapshot.digest)
-    yield from (item for item in same if _is_it(item, snapshot) or _is_like(observed, item, snapshot))
-    yield from _kept(observed, snapshot)
+def periods(observed: Observed, snapshot: ModelSnapshot) -> list[Served]:
+    """Return when these bytes served here, or soaked under an object that was deleted since."""
+    same = [item for item in observed.deployment.status.history if item.digest == snapshot.digest]
+    here = [item for item in same if _is_it(item, snapshot) or _is_like(observed, item, snapshot)]
+    return [*here, *_kept(observed, snapshot)]
 
 
 def _kept(observed: Observed, snapshot: ModelSnapshot) -> Iterable[Served]:

@@ -8,7 +8,7 @@ from lastgood.api.names import Reason, SnapshotName
 from lastgood.api.specs.rollback import Candidate, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.candidates.eligible import Question, ineligible
-from lastgood.core.candidates.proof import Proof, least, periods, proof_of
+from lastgood.core.candidates.proof import Proof, least, periods, proof_of, shown_in
 from lastgood.core.rollback.closing import is_bad_copy
 from lastgood.core.state import Observed
 from lastgood.core.workload import Problem
@@ -44,9 +44,10 @@ def family(observed: Observed) -> list[ModelSnapshot]:
 
 def _rank(observed: Observed, snapshot: ModelSnapshot) -> tuple[Proof, datetime, datetime, str]:
     """Soaked first, then served, each most recently served first; then never served, newest first."""
-    last = max((item.until or observed.now for item in periods(observed, snapshot)), default=_NEVER)
+    served = periods(observed, snapshot)
+    last = max((item.until or observed.now for item in served), default=_NEVER)
     seen = snapshot.status.first_seen or snapshot.meta.created or _NEVER
-    return proof_of(observed, snapshot), last, seen, snapshot.meta.name
+    return shown_in(served), last, seen, snapshot.meta.name
 
 
 def close_to(observed: Observed, name: str) -> str:

@@ -30,7 +30,10 @@ def recalled(deployment: ModelDeployment, remembered: Remembered | None) -> Mode
     new = not status.observed_generation
     handled = _filled(kept.handled, status.handled) if new else _filled(status.handled, kept.handled)
     left = joined(status.left, kept.left) if new else joined(kept.left, status.left)
-    return replace(deployment, status=replace(status, held=_held(deployment, kept), left=left, handled=handled))
+    held = _held(deployment, kept)
+    if (held, left, handled) == (status.held, status.left, status.handled):
+        return deployment  # as it is nearly always: what is not made anew need not be compared
+    return replace(deployment, status=replace(status, held=held, left=left, handled=handled))
 
 
 def _held(deployment: ModelDeployment, kept: Remembered) -> Held | None:

@@ -34,7 +34,7 @@ from lastgood.core.rollback import switched
 from lastgood.core.rollback.closing import close
 from lastgood.core.rollback.named import no_target
 from lastgood.core.rollback.run import Run
-from lastgood.core.rollback.validation import conclude, validate
+from lastgood.core.rollback.validation import WAITED_FOR, available, conclude
 from lastgood.core.state import (
     CreateRecord,
     Observed,
@@ -286,13 +286,10 @@ def found_switched(run: Run) -> Step | None:
     if run.switched or run.status.intent_at is None or not run.applied:
         return None
     # An intent in the lock had no room for the candidates: nothing that they rest on has changed since.
-    candidates = run.status.candidates or run.choice[1]
-    return run.note(
-        Reason.SWITCHED,
-        f"the workload was switched from {run.spec.source or 'nothing'} to {run.status.target}",
-        switched_at=run.observed.now,
-        candidates=candidates,
-    )
+    known = run.having(switched_at=run.observed.now, candidates=run.status.candidates or run.choice[1])
+    message = f"the workload was switched from {run.spec.source or 'nothing'} to {run.status.target}"
+    serving = switched.now_serving(known)
+    return replace(known.note(Reason.SWITCHED, message), together=(serving,) if serving else ())
 
 
 def no_candidate(run: Run) -> Step | None:
@@ -368,9 +365,8 @@ COURSE: tuple[Rule, ...] = (
     switched.drifted,
     switched.verify_after,  # started early, and it runs while the pods start
     switched.not_available,
-    switched.late_proof,
-    switched.not_quarantined,
-    validate,
+    available,
+    *WAITED_FOR,
     conclude,
 )
 """What comes once the lock is there."""

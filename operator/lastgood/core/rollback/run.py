@@ -84,6 +84,10 @@ class Run:
         )
         return replace(self, record=replace(self.record, status=status))
 
+    def having(self, **facts: object) -> "Run":
+        """Return it with facts that are about to be written."""
+        return replace(self, record=replace(self.record, status=self._with(facts)))
+
     def verify(self, snapshot: ModelSnapshot) -> Step:
         """Answer with a verification of a snapshot, or wait for the one that is going on."""
         message = f"verifying {snapshot.name} before the switch"
@@ -97,8 +101,7 @@ class Run:
 
     def end(self, outcome: Outcome, reason: Reason, message: str, *, tell: Tell = Tell.ALERT, **facts: object) -> Step:
         """Answer with the outcome."""
-        record = replace(self.record, status=self._with(facts))
-        status = ended(record, self.observed.now, outcome, reason, message)
+        status = ended(self.having(**facts).record, self.observed.now, outcome, reason, message)
         return Step(
             reason=reason,
             message=f"rollback {outcome.lower()}: {message}",

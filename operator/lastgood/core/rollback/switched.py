@@ -120,10 +120,8 @@ def not_available(run: Run) -> Step | None:
     """Wait for the pods, also for those that are not there any more; past the deadline the target has failed."""
     workload, now, deadline = run.observed.workload, run.observed.now, _deadline(run)
     rollout = workload.rollout if workload and run.carried else Rollout()
-    if rollout.complete and run.status.available_at:
-        return None
     if rollout.complete:
-        return run.note(Reason.AVAILABLE, f"every pod serves {run.status.target}", available_at=now)
+        return None
     if now >= deadline or rollout.exceeded(run.status.switched_at):
         message = f"{run.status.target} did not become available before the progress deadline"
         return run.end(Outcome.FAILED, Reason.NOT_AVAILABLE, message)

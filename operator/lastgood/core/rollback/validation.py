@@ -1,5 +1,6 @@
 """Validation: what a rollback's target must show before the rollback is called done."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from lastgood.api.facts.signal import Verdict
@@ -7,6 +8,7 @@ from lastgood.api.names import Outcome, Reason
 from lastgood.api.specs.deployment import Check
 from lastgood.api.specs.rollback import CheckReport
 from lastgood.core.rollback.run import Run
+from lastgood.core.rollback.switched import late_proof, not_quarantined
 from lastgood.core.state import RunChecks, Step, Tally, Tell
 
 _CHECK_PAUSE = timedelta(seconds=2)
@@ -47,19 +49,32 @@ def _report(check: Check, tally: Tally | None) -> CheckReport:
     )
 
 
+WAITED_FOR: tuple[Callable[[Run], Step | None], ...] = (late_proof, not_quarantined, validate)
+"""What an outcome waits for once every pod serves the target."""
+
+
+def available(run: Run) -> Step | None:
+    """That every pod serves the target is said at once where the outcome waits for more, and else with the outcome."""
+    if run.status.available_at or not any(rule(run) for rule in WAITED_FOR):
+        return None
+    message = f"every pod serves {run.status.target}"
+    return run.note(Reason.AVAILABLE, message, available_at=run.observed.now)
+
+
 def conclude(run: Run) -> Step:
     """Say how it ended. Nothing inconclusive counts as passed, nor as failed."""
     reports = tuple(_report(check, run.observed.checks.get(check.name)) for check in run.observed.deployment.checks)
     failed = [item for item in reports if item.verdict == Verdict.BREACHED]
     silent = [item for item in reports if item.verdict == Verdict.INCONCLUSIVE]
-    target = run.status.target
+    target, available_at = run.status.target, run.status.available_at or run.observed.now
+    run = run.having(checks=reports, available_at=available_at)
     if failed:
         message = f"{target} failed " + ", ".join(f"{item.name} ({item.value})" for item in failed)
-        return run.end(Outcome.FAILED, Reason.VALIDATION_FAILED, message, checks=reports)
+        return run.end(Outcome.FAILED, Reason.VALIDATION_FAILED, message)
     if silent or run.status.verification == "Unreadable":
         told = ", ".join(f"{item.name} ({item.error})" for item in silent) or "its bytes could not be read"
         message = f"{target} serves, but could not be validated: {told}"
-        return run.end(Outcome.UNVALIDATED, Reason.UNVALIDATED, message, checks=reports)
+        return run.end(Outcome.UNVALIDATED, Reason.UNVALIDATED, message)
     passed = ", ".join(item.name for item in reports)
     message = f"{target} serves and is available; " + (f"passed: {passed}" if passed else "no checks are declared")
-    return run.end(Outcome.SUCCEEDED, Reason.SUCCEEDED, message, checks=reports, tell=Tell.INFO)
+    return run.end(Outcome.SUCCEEDED, Reason.SUCCEEDED, message, tell=Tell.INFO)

@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from lastgood.api.names import QUARANTINE_CONFIG_MAP
@@ -70,6 +69,7 @@ class Quarantine:
         self._namespace = namespace
         self._on_change = on_change
         self._clock = clock
+        self._data: Mapping[str, str] = {}  # what was read last, as it is written there
         self._entries: _Entries = {}
         self._version: int | None = None
         self._contact = float("-inf")
@@ -153,7 +153,7 @@ class Quarantine:
         first, self._contact = not self.synced, self._clock()
         before = self._entries
         if self._is_news(body):
-            self._entries = self._parse((body or {}).get("data") or {})
+            self._take_in({key: str(why) for key, why in ((body or {}).get("data") or {}).items()})
         if first:
             self._on_change(None)
         elif self._entries != before:
@@ -167,15 +167,19 @@ class Quarantine:
         self._version = version
         return True
 
-    def _parse(self, data: Mapping[str, Any]) -> _Entries:
-        entries: _Entries = {}
-        for key, why in data.items():
-            entry = parsed(key, str(why))
-            if entry is None:
+    def _take_in(self, data: Mapping[str, str]) -> None:
+        """Read what differs from what was read last: each change brings all the old entries again."""
+        changed = {key for key, _ in data.items() ^ self._data.items()}
+        entries = {scope: dict(digests) for scope, digests in self._entries.items()}
+        for key in changed:
+            before, now = _entry(key, self._data.get(key)), _entry(key, data.get(key))
+            if before:
+                entries[before.scope].pop(before.digest, None)
+            if now:
+                entries.setdefault(now.scope, {})[now.digest] = now.why
+            elif key in data:
                 self._warn(key)
-                continue
-            entries.setdefault(entry.scope, {})[entry.digest] = entry.why
-        return entries
+        self._data, self._entries = data, {scope: digests for scope, digests in entries.items() if digests}
 
     def _warn(self, key: str) -> None:
         """Say once for each key that it quarantines nothing; whoever mistyped a digest must find out."""
@@ -192,11 +196,10 @@ class Quarantine:
             raise UnavailableError(status=409, reason="AlreadyExists", message=str(error)) from error
 
 
-@lru_cache(maxsize=8192)
-def parsed(key: str, why: str) -> Entry | None:
-    """Return what one key says, or None if it says nothing; each change brings all the old ones again."""
+def _entry(key: str, why: str | None) -> Entry | None:
+    """Return what one key says, or None if it says nothing, or is not there."""
     match = KEY.fullmatch(key)
-    if match is None:
+    if match is None or why is None:
         return None
     digest, reason = f"sha256:{match['hex']}", redact.line(sentence(why)) or "no reason given"
     return Entry(scope=match["namespace"] or EVERYWHERE, digest=digest, why=reason)

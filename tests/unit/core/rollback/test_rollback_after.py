@@ -20,9 +20,12 @@ from lastgood.core.state import (
     Drift,
     Observed,
     QuarantineDigest,
+    Refusal,
+    Remember,
     RunChecks,
     Switch,
     UpdateDeployment,
+    UpdateRecord,
 )
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
@@ -135,7 +138,48 @@ def test_pods_are_waited_for_until_the_deadline() -> None:
     )
     stale = replace(told, seen=False)
     assert decide(replace(starting, workload=workload(V2, rollout=stale))).reason == Reason.WAITING
-    assert status_of(decide(after(SWITCHED))).available_at == NOW
+
+
+def test_switch_and_what_serves_since_are_written_together() -> None:
+    found = locked(world(workload=workload(V2)), record(**INTENT))
+    noted, serving, kept = decide(found).actions
+    assert isinstance(noted, UpdateRecord)
+    assert noted.status.switched_at == NOW
+    assert isinstance(serving, UpdateDeployment)
+    assert (serving.status.snapshot, serving.status.history[-1].since) == (name(2), NOW)
+    assert isinstance(kept, Remember)
+
+
+def test_where_only_what_serves_was_written_the_switch_is_recorded_as_well() -> None:
+    observed = after(SWITCHED)
+    running = replace(observed, records=(record("by-hand", **INTENT),))
+    assert [type(action) for action in decide(running).actions] == [UpdateRecord]
+    assert status_of(decide(running)).switched_at == NOW
+
+
+def test_availability_is_recorded_with_the_outcome_where_nothing_else_is_waited_for() -> None:
+    status = status_of(decide(after(SWITCHED)))
+    assert (status.available_at, status.outcome) == (NOW, Outcome.SUCCEEDED)
+    status = status_of(decide(after(AVAILABLE)))
+    assert status.available_at == AVAILABLE["available_at"]
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        pytest.param(declaring(after(SWITCHED), checks=(SMOKE,)), id="for a check"),
+        pytest.param(
+            replace(after(SWITCHED | {"verification": "Recent"}), verifying=frozenset({name(2)})),
+            id="for the verification after an emergency's switch",
+        ),
+        pytest.param(
+            replace(after(SWITCHED, EMERGENCY), refused={digest(3): Refusal(at=NOW)}), id="for the quarantine"
+        ),
+    ],
+)
+def test_availability_is_recorded_at_once_where_the_outcome_waits(waiting: Observed) -> None:
+    status = status_of(decide(waiting))
+    assert (status.available_at, status.outcome) == (NOW, None)
 
 
 def test_pods_that_went_away_again_are_waited_for() -> None:

@@ -156,6 +156,21 @@ async def test_a_change_names_the_digests_that_it_is_about() -> None:
     assert world.changes == [None, frozenset({WORSE})]
 
 
+async def test_each_reading_is_what_the_config_map_says_whatever_was_read_before() -> None:
+    world = World(**{key(BAD): "INC-1", key(WORSE, "ml"): "INC-2", "mistyped": "x"})
+    await world.quarantine.refresh()
+    for data, entries in (
+        ({key(BAD): "INC-3", key(WORSE, "ml"): "INC-2"}, {BAD: "INC-3", WORSE: "INC-2"}),
+        ({key(BAD, "ml"): "INC-4"}, {BAD: "INC-4"}),
+        ({key(BAD, "other"): "INC-4", "mistyped": "y"}, {}),
+        ({key(BAD): "INC-5", key(BAD, "ml"): "INC-6"}, {BAD: "INC-5"}),
+        ({}, {}),
+    ):
+        world.write(data)
+        await world.quarantine.refresh()
+        assert world.quarantine.entries("ml") == entries
+
+
 async def test_an_old_event_that_comes_late_takes_nothing_back() -> None:
     world = World(**{key(BAD): "INC-1"})
     await world.quarantine.refresh()
