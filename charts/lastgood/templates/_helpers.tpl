@@ -77,7 +77,7 @@ operator is to write to it, or if an earlier release made one. Otherwise an empt
   verbs: [get, list]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, patch]
 # Jobs that mount a claim read-only and hash what is on it.
 - apiGroups: [batch]
   resources: [jobs]

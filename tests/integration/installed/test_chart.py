@@ -63,7 +63,7 @@ WATCH = (
     | some("apps", ("deployments",), "get", "list", "watch", "patch")
     | some("batch", ("jobs",), "create", "get", "list", "watch", "delete")
     | some("", ("pods",), "get", "list")
-    | some("", ("events",), "create")
+    | some("", ("events",), "create", "patch")
     | some("lastgood.dev", ("modeltrustpolicies",), "get", "list", "watch")
     | some("", ("configmaps",), "get")  # signature bundles
 )

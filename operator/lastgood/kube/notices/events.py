@@ -14,7 +14,7 @@ from lastgood.api.names import FIELD_MANAGER
 from lastgood.errors import LastgoodError
 from lastgood.kube.api import redact
 from lastgood.kube.api.client import Client
-from lastgood.kube.api.problems import quiet
+from lastgood.kube.api.problems import NotFoundError, quiet
 from lastgood.kube.api.resources import EVENTS
 from lastgood.kube.calm import HOLD_SECONDS, Calm
 from lastgood.kube.notices.fair_queue import FairQueue
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 WAITING: Final = 2048
 _BURST: Final = float(WAITING)  # the emergency of a hundred models is told at once: a rollback has some sixteen Events
 _PER_SECOND: Final = 50.0  # an API server keeps each for an hour, and somebody may make as many as he likes
-_SAME_SECONDS: Final = 60.0  # the same words about the same object are one Event in this time
+_SAME_SECONDS: Final = 60.0  # how long the same words about the same object are only counted, before it is written
+_SERIES_SECONDS: Final = 3600.0  # how long they are one Event: an API server keeps it for an hour after its last write
 REMEMBERED: Final = 4096
 _REASON_LIMIT: Final = 128  # of the core/v1 Event
 _NAME_LIMIT: Final = 200
@@ -52,8 +53,18 @@ class _Posting:
         return self.subject.get("uid", ""), self.reason, self.message
 
 
+@dataclass(kw_only=True)
+class _Series:
+    """The same words about the same object: how often they were said, and in which Event, once that is written."""
+
+    since: str
+    at: float  # of the clock, in seconds: when they were last queued
+    count: int = 1
+    name: str = ""
+
+
 class Events:
-    """A sink that writes Events when there is time."""
+    """A sink that writes Events when there is time; what is said again is counted in the Event that there is."""
 
     def __init__(
         self,
@@ -66,7 +77,7 @@ class Events:
         self._client = client
         self._instance = instance
         self._waiting: FairQueue[_Posting] = FairQueue(WAITING)
-        self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
         self._bucket = Bucket(burst=_BURST, per_second=_PER_SECOND, clock=clock)
         self._clock = clock
         self.calm = calm or Calm()
@@ -117,25 +128,44 @@ class Events:
             logger.warning("%d Events were not written", len(self._waiting))
 
     def _said_lately(self, posting: _Posting) -> bool:
-        now = self._clock()
-        said = self._recent.get(posting.words)
-        if said is not None and now - said < _SAME_SECONDS:
-            return True
-        self._recent[posting.words] = now
+        now, known = self._clock(), self._recent.get(posting.words)
+        if known is None or now - known.at >= _SERIES_SECONDS:
+            known = self._recent[posting.words] = _Series(since=_micro_time(), at=now)
+        else:
+            known.count += 1
+            if now - known.at < _SAME_SECONDS:
+                return True
+            known.at = now
         self._recent.move_to_end(posting.words)
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
         return False
 
     async def _post(self, posting: _Posting) -> None:
+        series = self._recent.get(posting.words) or _Series(since=_micro_time(), at=posting.at)
         try:
-            await self._client.create(EVENTS, posting.subject["namespace"], self._body(posting))
+            if not (series.name and await self._counted(posting, series)):
+                await self._created(posting, series)
         except (LastgoodError, KeyError) as error:
             told = (posting.reason, posting.message, error)
             logger.log(quiet(error), "cannot write the Event %s (%s): %s", *told)
 
-    def _body(self, posting: _Posting) -> dict[str, Any]:
-        subject, now = posting.subject, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    async def _created(self, posting: _Posting, series: _Series) -> None:
+        body = self._body(posting, series)
+        await self._client.create(EVENTS, posting.subject["namespace"], body)
+        series.name = body["metadata"]["name"]
+
+    async def _counted(self, posting: _Posting, series: _Series) -> bool:
+        """Say in the Event that there is how often it was said; it may be gone."""
+        try:
+            body = _how_often(series)
+            await self._client.patch(EVENTS, posting.subject["namespace"], series.name, body, metadata_only=True)
+        except NotFoundError:
+            return False
+        return True
+
+    def _body(self, posting: _Posting, series: _Series) -> dict[str, Any]:
+        subject = posting.subject
         involved = {key: subject[key] for key in ("apiVersion", "kind", "namespace", "name", "uid") if key in subject}
         return {
             "metadata": {
@@ -149,10 +179,25 @@ class Events:
             "source": {"component": FIELD_MANAGER},
             "reportingComponent": FIELD_MANAGER,
             "reportingInstance": self._instance[:_REASON_LIMIT],
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
+            "firstTimestamp": _seconds(series.since),
+            **_how_often(series),
         }
+
+
+def _how_often(series: _Series) -> dict[str, Any]:
+    now = _micro_time()
+    again = {"series": {"count": series.count, "lastObservedTime": now}} if series.count > 1 else {}
+    return {"count": series.count, "lastTimestamp": _seconds(now), **again}
+
+
+def _micro_time() -> str:
+    """Return now as a MicroTime."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _seconds(time_: str) -> str:
+    """Return a MicroTime as a Time."""
+    return f"{time_[:19]}Z"
 
 
 class Bucket:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 logger = logging.getLogger(__name__)
+
+AGAIN_SECONDS: Final = 5.0
 
 Severity = Literal["info", "warning", "alert"]
 EventType = Literal["Normal", "Warning"]
@@ -82,12 +84,25 @@ class Notices:
             try:
                 sink.tell(notice)
             except Exception:
-                logger.exception("%s did not take the notice %s", type(sink).__name__, notice.reason)
+                logger.exception("%s failed to deliver notice %s", type(sink).__name__, notice.reason)
 
     async def run(self) -> None:
-        """Deliver, in all sinks, for ever."""
-        await asyncio.gather(*(sink.run() for sink in self.sinks))
+        """Deliver, in all sinks, for ever; what a sink raises ends neither another nor the operator."""
+        await asyncio.gather(*(_deliver(sink) for sink in self.sinks))
 
     async def drain(self, *, seconds: float) -> None:
         """Wait until all is delivered, but not longer than this."""
-        await asyncio.gather(*(sink.drain(seconds=seconds) for sink in self.sinks))
+        drained = (sink.drain(seconds=seconds) for sink in self.sinks)
+        for sink, outcome in zip(self.sinks, await asyncio.gather(*drained, return_exceptions=True), strict=True):
+            if isinstance(outcome, Exception):
+                logger.error("%s did not deliver all notices", type(sink).__name__, exc_info=outcome)
+
+
+async def _deliver(sink: Sink) -> None:
+    """Run a sink, and run it again a moment after it has raised."""
+    while True:
+        try:
+            return await sink.run()
+        except Exception:
+            logger.exception("%s cannot deliver notices, retrying in %g s", type(sink).__name__, AGAIN_SECONDS)
+        await asyncio.sleep(AGAIN_SECONDS)

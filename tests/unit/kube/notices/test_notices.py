@@ -114,7 +114,38 @@ def test_sink_that_breaks_takes_nothing_from_the_others(caplog: pytest.LogCaptur
 
     Notices([Broken(), SecurityLog(write=lines.append)]).tell(said("v3 to v2", event=None, reason="Switched"))
     assert len(lines) == 1
-    assert "Broken did not take the notice Switched" in caplog.text
+    assert "Broken failed to deliver notice Switched" in caplog.text
+
+
+async def test_sink_that_cannot_deliver_ends_neither_the_others_nor_the_operator(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lastgood.kube.notices.notice.AGAIN_SECONDS", 0.01)
+    server, runs, third = Server(), 0, asyncio.Event()
+
+    class Broken(SecurityLog):
+        async def run(self) -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 3:
+                third.set()
+            raise OSError(28, "No space left on device")
+
+        async def drain(self, *, seconds: float) -> None:
+            raise OSError(28, f"No space left on device for {seconds} s")
+
+    events = Events(server)  # type: ignore[arg-type]  # the simulated server
+    notices = Notices([Broken(write=lambda _: None), events])
+    task = asyncio.create_task(notices.run())
+    notices.tell(said("v3 to v2", event="Normal", reason="Switched"))
+    await notices.drain(seconds=30)
+    assert len(server.objects) == 1
+    async with asyncio.timeout(30):
+        await third.wait()
+    assert not task.done()
+    task.cancel()
+    assert "Broken cannot deliver notices, retrying" in caplog.text
+    assert "Broken did not deliver all notices" in caplog.text
 
 
 async def test_what_only_the_log_has_is_no_event() -> None:
@@ -209,6 +240,36 @@ async def test_the_same_words_are_one_event() -> None:
     for message in ("v3 to v2", "v3 to v2", "v2 to v1"):
         audit.tell(said(message, SUBJECT, event="Normal", reason="Switched"))
     assert len(await posted(audit, server)) == 2
+
+
+async def test_what_is_said_again_after_a_minute_is_counted_in_the_same_event() -> None:
+    server, now = Server(), 0.0
+    audit = Events(server, clock=lambda: now)  # type: ignore[arg-type]  # the simulated server
+    again = said("v3 to v2", SUBJECT, event="Normal", reason="Switched")
+    for now in (0.0, 1.0, 30.0, 61.0, 62.0, 200.0):  # noqa: B007  # the clock reads it
+        audit.tell(again)
+        await posted(audit, server)
+    (event,) = server.objects.values()
+    assert (event["count"], event["series"]["count"]) == (6, 6)
+    assert event["firstTimestamp"] <= event["lastTimestamp"]
+    assert event["series"]["lastObservedTime"].startswith(event["lastTimestamp"].removesuffix("Z"))
+    assert server.writes == ["create", "patch", "patch"]
+
+
+async def test_what_is_said_again_after_the_event_is_gone_is_another() -> None:
+    server, now = Server(), 0.0
+    audit = Events(server, clock=lambda: now)  # type: ignore[arg-type]  # the simulated server
+    again = said("v3 to v2", SUBJECT, event="Normal", reason="Switched")
+    audit.tell(again)
+    await posted(audit, server)
+    server.objects.clear()  # an administrator deleted it
+    now = 61.0
+    audit.tell(again)
+    (event,) = await posted(audit, server)
+    assert event["count"] == 2
+    now = 61.0 + 3600  # the API server keeps it no longer
+    audit.tell(again)
+    assert [event["count"] for event in await posted(audit, server)] == [2, 1]
 
 
 async def test_an_event_that_cannot_be_written_is_logged_and_forgotten(caplog: pytest.LogCaptureFixture) -> None:
