@@ -63,6 +63,17 @@ def test_a_new_kind_is_held_to_what_a_binding_may_be() -> None:
         read(DECLARED | {"image": {"container": "server"}})
 
 
+@pytest.mark.usefixtures("added")
+@pytest.mark.parametrize(
+    "other", [DECLARED, {"annotation": {"name": "tracker.example.com/model"}, "value": "$(version)"}]
+)
+def test_two_bindings_never_write_one_field_whatever_their_kinds(other: Mapping[str, object]) -> None:
+    with pytest.raises(
+        InvalidSpecError, match=r"two bindings write pod template annotation tracker\.example\.com/model"
+    ):
+        read(DECLARED, other)
+
+
 def test_target_is_found_by_its_kind() -> None:
     assert targets() == {"Deployment": Deployment}
     assert read_target(Fields({"name": "digits-server"}, "spec.targetRef")) == ("Deployment", "digits-server")

@@ -4,6 +4,7 @@ Each kind is one module in `kinds/`, found by the field of `spec.bindings[]` tha
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import ClassVar, Final, Self
@@ -93,6 +94,9 @@ def read_bindings(spec: Fields) -> tuple[Binding, ...]:
     bindings = tuple(_binding(item) for item in spec.items("bindings", limit=16))
     if not bindings:
         raise InvalidSpecError("spec.bindings: must name at least one field of the workload")
+    fields = Counter(binding.told for binding in bindings)
+    if twice := next((field for field, number in fields.items() if number > 1), None):
+        raise InvalidSpecError(f"spec.bindings: two bindings write {twice}: keep one of them")
     return bindings
 
 
