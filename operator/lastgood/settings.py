@@ -134,7 +134,9 @@ def complete(chosen: Mapping[str, Any], *, default_namespace: str = "default") -
 
 def _sound(chosen: dict[str, Any]) -> dict[str, Any]:
     if chosen.get("retain_apply") and not (chosen.get("retain_last") or chosen.get("retain_bytes")):
-        raise SettingsError(f"{NAMES['retain_apply']}: deletes what is beyond a limit, and there is none: set one too")
+        raise SettingsError(
+            f"{NAMES['retain_apply']}: requires a limit; set {NAMES['retain_last']} or {NAMES['retain_bytes']}"
+        )
     return chosen
 
 

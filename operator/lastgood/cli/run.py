@@ -68,7 +68,7 @@ def checked(chosen: Mapping[str, Any]) -> Mapping[str, Any]:
 def warn(settings: Settings) -> None:
     """Say what is probably a mistake, and may still come right: a store can be mounted later."""
     if settings.store and not os.path.isdir(settings.store):  # noqa: PTH112  # `is_dir` raises for a stale mount
-        what = f"{settings.store} is no directory; snapshots in it are unreadable until it exists"
+        what = f"{settings.store} is not a directory; snapshots in it are unreadable until it exists"
         logging.getLogger(__name__).warning("%s: %s", NAMES["store"], what)
 
 
@@ -144,7 +144,8 @@ def parser() -> argparse.ArgumentParser:
         "--trigger-host",
         action="append",
         metavar="HOST[:PORT]",
-        help="more than Services of their own namespace for triggers to call: a host, *.SUFFIX, address or range",
+        help="a host, *.SUFFIX, address or range that triggers and checks may call besides Services of their "
+        "namespace; may be repeated",
     )
     add("--cluster-domain", metavar="DOMAIN", help="the DNS domain of the cluster (cluster.local)")
     add("--allow-loopback", action="store_true", help="allow triggers and checks to call this machine")

@@ -61,7 +61,7 @@ def add_options(added: Parser) -> None:
     added.add_argument(
         "--allow-unjudged",
         action="store_true",
-        help="rate files that could not be judged by severity only; --fail-on critical then passes them",
+        help="apply --fail-on to unjudged files too: --fail-on critical then passes them",
     )
     added.add_argument("--output", choices=["text", "json", "yaml"], default="text", help="(default: text)")
 

@@ -40,7 +40,7 @@ def _name_for(model: str, version: str) -> str:
     try:
         return checked_name(f"{model}-{slug}")  # without a slug this ends in '-', and is refused
     except argparse.ArgumentTypeError:
-        raise UsageError(f"--name: is needed, because no object's name can be made of version {version!r}") from None
+        raise UsageError(f"--name: is required; version {version!r} cannot be part of an object name") from None
 
 
 def _body(args: argparse.Namespace, name: str, source: dict[str, Any], found: Contents) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _guarded(run: Run) -> Run:
 
     def command(args: argparse.Namespace) -> int:
         if not args.store.is_dir():
-            raise UsageError(f"--store: {printable(str(args.store))} is no directory; create it first")
+            raise UsageError(f"--store: {printable(str(args.store))} is not a directory; create it first")
         try:
             return run(args)
         except (MismatchError, NoGoodCopyError, BadCopyError) as error:
@@ -158,7 +158,7 @@ def _list(args: argparse.Namespace) -> int:
         "strange": [{"path": path, "message": why} for path, why in found.strange],
     }
     lines = [f"{item.digest}  {_time(item)}  {in_bytes(item.size_bytes)}" for item in found.held]
-    lines += [f"strange: {path}: {why}" for path, why in found.strange]
+    lines += [f"unreadable: {path}: {why}" for path, why in found.strange]
     _print(args, body, "\n".join(lines) or "no snapshots")
     return Exit.UNREADABLE if found.strange else Exit.OK
 
@@ -175,14 +175,14 @@ def _sweep(args: argparse.Namespace) -> int:
     found = sweep(args.store, older_than=args.older_than * _HOUR)
     body = {"removed": list(found.removed), "left": [{"name": name, "why": why} for name, why in found.left]}
     lines = [f"removed {name}" for name in found.removed]
-    lines += [f"left {printable(name)}: {why}" for name, why in found.left]
+    lines += [f"kept {printable(name)}: {why}" for name, why in found.left]
     _print(args, body, "\n".join(lines) or "nothing to sweep")
     return Exit.OK
 
 
 def _retain(args: argparse.Namespace) -> int:
     if args.apply and args.keep_last is None and args.max_bytes is None:
-        raise UsageError("--apply: deletes what is beyond a limit, and there is none; give --keep-last or --max-bytes")
+        raise UsageError("--apply: requires a limit; give --keep-last or --max-bytes")
     found = listing(args.store, model=_MODEL)
     _require_held(args.pin, found.held)
     decided = plan(
@@ -226,7 +226,7 @@ def _plan_text(decided: Plan, stayed: tuple[tuple[str, str], ...], *, applied: b
     reasons = dict(stayed)
     verb = "deleted" if applied else "would delete"
     lines = [
-        f"stayed {item.digest}: {reasons[item.digest]}"
+        f"not deleted {item.digest}: {reasons[item.digest]}"
         if item.digest in reasons
         else f"{verb} {item.digest} ({in_bytes(item.size_bytes)}): {item.why}"
         for item in decided.delete

@@ -101,7 +101,7 @@ class Feed:
             try:
                 await self.sweep()
             except ApiError as error:
-                logger.log(quiet(error), "cannot sweep, retrying later: %s", error)
+                logger.log(quiet(error), "cannot resync the caches, retrying later: %s", error)
             await asyncio.sleep(_SWEEP_EVERY * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, no secret
 
     async def sweep(self, *, settle: float = _SETTLE) -> int:

@@ -178,7 +178,7 @@ class Runtime:
     async def _work(self) -> None:
         await self._feed.fill()
         await self._defined()
-        logger.info("caches synced: everything is listed: %d objects", len(self._cache.keys()))
+        logger.info("caches synced: %d objects", len(self._cache.keys()))
         self._spawn("host", self._host.run())
         await self._host.ready.wait()
         await asyncio.sleep(0.01)
@@ -209,11 +209,11 @@ class Runtime:
     def _check(self) -> None:
         for name, task in self._tasks.items():
             if task.done() and not self._signalled.is_set():
-                raise BrokenError(f"the {name} task has ended") from _outcome(task)
+                raise BrokenError(f"task {name} ended unexpectedly") from _outcome(task)
 
     async def _end(self) -> None:
         """End what works, then what writes, then what reads; let go of the Lease once nothing writes."""
-        logger.info("ending")
+        logger.info("shutting down")
         await self._queue.stop(grace=_PASSES_END)
         await _within(_CLOSE_END, self._reconciler.close())
         await _within(_EVENTS_END + 0.1, self._notices.drain(seconds=_EVENTS_END))
@@ -248,7 +248,7 @@ class Runtime:
 
     def _access_back(self, there: Sequence[Missing]) -> None:
         """Whoever failed meanwhile need not wait for the end of a pause."""
-        message = f"back again: {', '.join(str(item) for item in there)}"
+        message = f"access restored: {', '.join(str(item) for item in there)}"
         logger.info(message)
         self._tell_access(Reason.ACCESS_RESTORED, message, "info")
         if any(item.blinds for item in there):

@@ -73,10 +73,10 @@ def _filled(value: str, given: tuple[tuple[str, str], ...]) -> tuple[str, str]:
         return "", f"a binding needs a value that the snapshot does not have: {where}"
     odd = next(((word, wrong) for word in used if (wrong := word_mistake(word, words[word]))), None)
     if odd:
-        return "", f"$({odd[0]}) would be {words[odd[0]][:128]!r}; where it is bound, it {odd[1]}"
+        return "", f"$({odd[0]}) is {words[odd[0]][:128]!r}, but a bound value {odd[1]}"
     filled = PLACEHOLDER.sub(lambda match: words[match[1]], value)
     wrong = text_mistake(filled)
-    return filled, f"a binding would write {filled[:128]!r}, which {wrong}" if wrong else ""
+    return filled, f"a binding would write {filled[:128]!r}: the value {wrong}" if wrong else ""
 
 
 def carries(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnapshot) -> bool:
@@ -181,8 +181,8 @@ def _owner_problem(deployment: ModelDeployment, workload: Workload) -> Problem |
     if not owner and workload.rivals:
         others = ", ".join(repr(other) for other in workload.rivals[:5])
         return Reason.TARGET_SHARED, (
-            f"{workload.kind} {name!r} is the target of ModelDeployment {others} as well, and has opted in to none. It "
-            "can have only one. Delete the others: the one that stays then says how to opt in"
+            f"{workload.kind} {name!r} is also the target of ModelDeployment {others}, and has opted in to none. Keep "
+            "one and delete the others; its condition OptedIn then shows the command to opt in"
         )
     return None
 

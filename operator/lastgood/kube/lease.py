@@ -159,7 +159,7 @@ class Lease:
         if why:
             taken = await self._take(found)
             self._waits_for = ""
-            logger.info("took the Lease: %s", why)
+            logger.info("acquired the Lease: %s", why)
             return taken
         self._valid_until = float("-inf")  # somebody else holds it, whatever our clock says
         self._stand_by(found["spec"]["holderIdentity"])
@@ -181,7 +181,7 @@ class Lease:
         if not holder:
             return "nobody held it"
         if holder == self.identity:
-            return "it was ours"
+            return "this replica held it"
         duration = min(float(spec.get("leaseDurationSeconds") or self._seconds), LONGEST_LEASE)
         expired = self._unchanged(found["metadata"]["resourceVersion"]) >= duration
         return f"{holder} has not renewed it for {duration:g} s" if expired else ""
@@ -227,7 +227,7 @@ class Lease:
         """Say so once each time the answer to "may we write?" changes."""
         if self.mine != self._announced:
             self._announced = self.mine
-            logger.info("the Lease is %s", "ours" if self._announced else "not ours")
+            logger.info("this replica is %s", "the leader" if self._announced else "not the leader")
             self._on_change(self._announced)
 
 

@@ -69,7 +69,7 @@ class AddressPolicy:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
-            raise RefusedAddressError(f"{text!r} is not an address in numbers") from None
+            raise RefusedAddressError(f"{text!r} is not an IP address") from None
         for meant in _meanings(address):
             self._check_one(meant, text)
 

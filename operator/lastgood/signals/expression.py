@@ -62,7 +62,7 @@ class Expression:
         except MissingError as error:
             raise self._missing(value) or error from None
         if not isinstance(answer, bool):
-            raise ExpressionError(f"the answer is not true or false but a {type(answer).__name__}")
+            raise ExpressionError(f"its result must be true or false, but is a {type(answer).__name__}")
         return answer
 
     def _missing(self, result: object) -> ExpressionError | None:

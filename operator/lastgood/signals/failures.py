@@ -18,14 +18,17 @@ _ROWS: Final[tuple[Row, ...]] = (
     (
         (StandInError,),
         LookError.HOST_NOT_ALLOWED,
-        "is not called: this Service is of type ExternalName; an administrator has to allow that host",
+        (
+            "is not called: this Service is of type ExternalName; an administrator must allow that host "
+            "(--trigger-host, chart: triggers.hosts)"
+        ),
     ),
     (
         (ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError),
         LookError.NOT_TRUSTED,
         "has a certificate that is not trusted, or not for this host",
     ),
-    ((ssl.SSLError,), LookError.TLS_FAILED, "the TLS handshake failed; is it an http port?"),
+    ((ssl.SSLError,), LookError.TLS_FAILED, "failed the TLS handshake; is it an http port?"),
     (
         (socket.gaierror, aiohttp.ClientConnectorDNSError),
         LookError.NAME_NOT_FOUND,

@@ -185,7 +185,7 @@ class HostPolicy:
         shown = one_sentence(host, 80)
         own = f"NAME, NAME.{namespace} or NAME.{namespace}.svc" if namespace else "NAME"
         return (
-            f"host {shown} is not called: it is no Service of this namespace ({own}); an administrator can allow it "
+            f"host {shown} is not called: it is not a Service of this namespace ({own}); an administrator can allow it "
             f"with --trigger-host {shown}:{port} (chart: triggers.hosts)"
         )
 
@@ -212,7 +212,7 @@ def _rule(text: str, domain: str) -> _HostRule:
 def _parts(text: str) -> tuple[str, str, int]:
     """Return scheme, host and port of a URL, by a grammar that leaves nothing to interpretation."""
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-        raise _unusable("the URL has characters that do not belong into one")
+        raise _unusable("the URL has invalid characters")
     match = _URL.fullmatch(text)
     if match is None or not match[2]:
         raise _unusable("the URL is not an http or https URL with a host")
@@ -221,7 +221,7 @@ def _parts(text: str) -> tuple[str, str, int]:
     authority = _AUTHORITY.fullmatch(match[2])
     port = int(authority[2]) if authority and authority[2] else _PORTS[match[1]]
     if authority is None or not 1 <= port <= HIGHEST_PORT:
-        raise _unusable("the URL has a host or a port that is not spelled as usual")
+        raise _unusable("the URL has an invalid host or port")
     return match[1], authority[1].lower(), port
 
 

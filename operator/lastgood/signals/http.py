@@ -143,7 +143,7 @@ class HttpProbe:
         try:
             holds = await self._worked(size, lambda: condition.evaluate(result))
         except ExpressionError as error:
-            told = one_sentence(f"the condition has no answer: {error}")
+            told = one_sentence(f"the condition cannot be evaluated: {error}")
             return Sample(verdict=Verdict.INCONCLUSIVE, value=value, error=told, kind=LookError.NO_ANSWER)
         otherwise = Verdict.HEALTHY if when_true is Verdict.BREACHED else Verdict.BREACHED
         return Sample(verdict=when_true if holds else otherwise, value=value)

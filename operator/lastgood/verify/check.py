@@ -140,7 +140,9 @@ def _require_steady(reader: _Reader, found: Contents, earlier: Contents | None) 
     other = earlier or reader.read(Way.BLAKE3 if found.blake3 else Way.SHA256, fresh=True)
     same = other.blake3 == found.blake3 if found.blake3 else other.digest == found.digest
     if not same:
-        raise UnsteadyError("it gave different bytes when it was read again")
+        raise UnsteadyError(
+            "two reads returned different bytes; check the disk or network, and that nothing writes to it"
+        )
 
 
 def _judge(read: Callable[[], Contents], shown: str, expected: str, known: Sequence[FileEntry]) -> Result:
@@ -148,7 +150,7 @@ def _judge(read: Callable[[], Contents], shown: str, expected: str, known: Seque
     try:
         found = read()
     except RefusedEntryError as error:
-        sentence = f"{shown} cannot be {expected}: {error}"
+        sentence = f"{shown} cannot match {expected}: {error}"
         return _result(Verdict.MISMATCH, expected, started, sentence, findings=error.findings)
     except UnreadableError as error:
         return _result(Verdict.UNREADABLE, expected, started, f"{shown} could not be read: {error}")

@@ -46,7 +46,7 @@ def refuse_manifest(start: bytes) -> None:
         RefusedEntryError: the file begins as every manifest does.
     """
     if start.startswith(MANIFEST_START):
-        raise RefusedEntryError("the file is a manifest, which has the digest of a directory without being it")
+        raise RefusedEntryError("the file is a manifest, not the directory whose digest it has")
 
 
 def _read_files(base: int, limits: Limits, meter: Meter, threads: int | None = None) -> tuple[FileEntry, ...]:
@@ -65,7 +65,7 @@ def read_tree(base: int, limits: Limits, work: Work) -> list[Hashed]:
     """
     before = walk(base, limits, work.meter)
     if not before.files:
-        raise NothingToCheckError("the directory holds no file, and nothing to check is not a pass")
+        raise NothingToCheckError("the directory has no files: there is nothing to verify")
     files = hash_files(lambda path: open_below(base, path), before.files, work)
     require_unchanged(before, walk(base, limits, work.meter))
     return sorted(files)

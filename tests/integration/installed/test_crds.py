@@ -91,8 +91,8 @@ REFUSED = [
     (bound({**ENV, **IMAGE}), "spec.bindings[0]", "write one binding for each"),
     (bound({"argPattern": {"container": "server"}, "value": "x"}), "spec.bindings[0].argPattern", "unknown field"),
     (bound({**ENV, "value": "$(model)"}), "spec.bindings[0].value", "asks for something unknown in '$(...)'"),
-    (bound({**ENV, "value": "/lib/evil.so"}), "spec.bindings[0]", "must hold a placeholder"),
-    (bound({**NOTE, "value": "enabled"}), "spec.bindings[0]", "must hold a placeholder"),
+    (bound({**ENV, "value": "/lib/evil.so"}), "spec.bindings[0]", "must contain a placeholder"),
+    (bound({**NOTE, "value": "enabled"}), "spec.bindings[0]", "must contain a placeholder"),
     (bound({**IMAGE, "value": "evil.example/x:1"}), "spec.bindings[0]", "$(image) and nothing else"),
     (bound({**IMAGE, "value": "$(image)-evil"}), "spec.bindings[0]", "$(image) and nothing else"),
     (bound({**ENV, "value": "$(path)$(HOME)"}), "spec.bindings[0].value", "or holds another '$'"),
@@ -282,7 +282,7 @@ def test_every_field_is_explained(cluster: Cluster) -> None:
 
 def test_explain_teaches_a_newcomer(cluster: Cluster) -> None:
     said = " ".join(cluster.kubectl("explain", "modeldeployment.spec.rollback.knownGood.require").stdout.split())
-    assert "triggers go back only to snapshots that served here and stayed healthy for `soak`" in said
+    assert "an automatic rollback goes only to snapshots that completed their soak here" in said
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.yaml")))

@@ -38,7 +38,7 @@ async def poke(here: Edge, text: str) -> None:
 
 def taken(folder: Path, identity: str) -> list[str]:
     """Return why an operator took the Lease, each time it did; a fast machine and a slow one say the same."""
-    return re.findall(r"took the Lease: (.*)", (folder / f"{identity}.err").read_text())
+    return re.findall(r"acquired the Lease: (.*)", (folder / f"{identity}.err").read_text())
 
 
 async def test_a_killed_operator_is_replaced_when_its_lease_is_over(here: Edge, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_a_restarted_operator_does_not_wait_for_itself(here: Edge, tmp_pat
         first.end(signal.SIGKILL)
     with replica(here, tmp_path, "pod-0") as again:
         await until(again.told, what="the restarted operator works")
-    assert taken(tmp_path, "pod-0") == ["it was ours"]
+    assert taken(tmp_path, "pod-0") == ["this replica held it"]
     assert "standing by" not in (tmp_path / "pod-0.err").read_text()
 
 
@@ -90,7 +90,7 @@ async def test_a_frozen_operator_cannot_write_when_it_wakes_up(here: Edge, tmp_p
             await poke(here, "while the first sleeps")
             first.process.send_signal(signal.SIGCONT)
             await until(lambda: len(second.told()) >= 2, what="the second goes on")
-            await until(lambda: "not ours" in (tmp_path / "first.err").read_text(), what="the first has noticed")
+            await until(lambda: "not the leader" in (tmp_path / "first.err").read_text(), what="the first has noticed")
             assert await writers(here) == {"second"}
 
 

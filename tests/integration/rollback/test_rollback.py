@@ -105,7 +105,7 @@ def test_a_request_that_cannot_be_read_is_rejected_with_an_event(world: World) -
     serve(world, 1, 2)
     world.annotate("modeldeployment/digits", "rollback", "before=yesterday: it looks wrong")
 
-    told = world.event("RequestRejected", "before='yesterday' is not valid")
+    told = world.event("RequestRejected", "before='yesterday' is invalid: must be an RFC 3339 time")
     assert told["type"] == "Warning"
     assert "to=<snapshot>: <reason>" in told["message"]
     assert world.list("modelrollback") == []

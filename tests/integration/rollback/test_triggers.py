@@ -91,7 +91,7 @@ ANSWERS: dict[str, tuple[tuple[int, bytes, dict[str, str]] | None, str]] = {
     "nan": ((200, b'{"accuracy": NaN}', {}), "NaN"),
     "error": ((500, b'{"accuracy": 0.41}', {}), "status 500"),
     "redirect": ((302, b"", {"Location": "/metrics.json"}), "redirect (302)"),
-    "another-field": ((200, b'{"acuracy": 0.41}', {}), "the condition has no answer"),
+    "another-field": ((200, b'{"acuracy": 0.41}', {}), "the condition cannot be evaluated"),
 }
 
 

@@ -84,7 +84,7 @@ def test_responder_cannot_set_ld_preload_through_a_binding(responder: World) -> 
     world.apply(world.workload(allowed=[*ALLOWED, "env:server/LD_PRELOAD=/models/$(path)"]))
     before = world.template()
 
-    assert "must hold a placeholder" in bound(world, PATH, env("LD_PRELOAD", "/models/evil.so"))
+    assert "must contain a placeholder" in bound(world, PATH, env("LD_PRELOAD", "/models/evil.so"))
     assert bound(world, PATH, env("LD_PRELOAD", "/models/$(path)")) == ""
     refused(world, "spec.bindings[1].env.name: LD_PRELOAD cannot be bound")
     world.weights(2)

@@ -79,7 +79,7 @@ def test_a_target_that_has_not_opted_in_is_not_written(world: World) -> None:
 
     told = world.ready("NotOptedIn")
     before = world.get("deployment", "digits-server")["metadata"]
-    command = told["message"].partition("its owner does so with: ")[2]
+    command = told["message"].partition("its owner must run: ")[2]
     assert command.startswith(f"kubectl patch -n {world.namespace} deployment/digits-server --type merge -p '")
     assert world.condition("OptedIn")["status"] == "False"
     assert world.condition("Stalled")["status"] == "True"

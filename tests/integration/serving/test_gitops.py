@@ -121,7 +121,7 @@ def test_a_variable_that_its_owner_takes_back_is_not_written_any_more(world: Wor
     assert world.rollback()["status"]["outcomeReason"] == "NotBindable", "nor in an emergency"
     assert (world.model_path(), world.generation()) == ("/models/by-hand", before + 1)
 
-    world.cluster.kubectl(*shlex.split(told.partition("its owner does so with: ")[2])[1:])
+    world.cluster.kubectl(*shlex.split(told.partition("its owner must run: ")[2])[1:])
     world.becomes("OptedIn", "True")
 
 

@@ -140,7 +140,7 @@ def test_only_the_secrets_that_an_administrator_named_are_read(still_world: Worl
 
         told = says(world, "2", "Verified", "Unreadable")["message"]
         assert "the Secret other in" in told
-        assert "may not be read by the operator; name it under sources.secrets of the chart" in told
+        assert "RBAC does not allow the operator to get it; list it in sources.secrets (chart)" in told
         assert_nowhere(world, SECRET_KEY)
 
 

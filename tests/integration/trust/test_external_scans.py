@@ -151,7 +151,7 @@ def test_bytes_that_are_swapped_while_they_are_scanned_are_not_scanned(kubelet: 
     eventually(lambda: scans(world, 1), what="the scanner was asked")
     row = scans(world, 1)["acme"]
     assert (row["verdict"], row["complete"]) == ("Unreadable", False)
-    assert "does not count" in row["message"]
+    assert "is discarded" in row["message"]
     says(world, 1, "Verified", "DigestMismatch", within=20)
     assert world.generation() == 1
 

@@ -121,20 +121,20 @@ def test_annotation_of_a_team_is_bound(name: str) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        pytest.param("/lib/evil.so", "must hold a placeholder", id="a constant"),
-        pytest.param("$(Path)", "must hold a placeholder", id="a word that is none of ours"),
-        pytest.param("$(path)$(SECRET)", "must hold no $", id="another variable of the pod beside it"),
-        pytest.param("$$(path)", "must hold no $", id="an escaped reference"),
-        pytest.param("$$$(path)", "must hold no $", id="a reference behind an escape"),
-        pytest.param("$$(path)(SECRET)", "must hold no $", id="half a reference"),
-        pytest.param("$(path)$", "must hold no $", id="half a reference at the end"),
-        pytest.param("$$(pa$(path)th)", "must hold no $", id="a reference around it"),
+        pytest.param("/lib/evil.so", "must contain a placeholder", id="a constant"),
+        pytest.param("$(Path)", "must contain a placeholder", id="a word that is none of ours"),
+        pytest.param("$(path)$(SECRET)", "must not contain $ except", id="another variable of the pod beside it"),
+        pytest.param("$$(path)", "must not contain $ except", id="an escaped reference"),
+        pytest.param("$$$(path)", "must not contain $ except", id="a reference behind an escape"),
+        pytest.param("$$(path)(SECRET)", "must not contain $ except", id="half a reference"),
+        pytest.param("$(path)$", "must not contain $ except", id="half a reference at the end"),
+        pytest.param("$$(pa$(path)th)", "must not contain $ except", id="a reference around it"),
         pytest.param("$(path)\nLD_PRELOAD=/evil.so", "control or invisible", id="a line of its own"),
         pytest.param("$(path)\0", "control or invisible", id="NUL"),
         pytest.param("$(path)\u202egpj", "control or invisible", id="written backwards"),
         pytest.param("$(path)\u00a0", "control or invisible", id="a blank that looks like one"),
-        pytest.param("/models/$(path)/../../tmp", "would lead out", id="out of what was verified"),
-        pytest.param("..\\$(path)", "would lead out", id="out of it with a backslash"),
+        pytest.param("/models/$(path)/../../tmp", "would leave the verified directory", id="out of what was verified"),
+        pytest.param("..\\$(path)", "would leave the verified directory", id="out of it with a backslash"),
     ],
 )
 def test_value_that_does_more_than_say_which_snapshot_is_refused(value: str, words: str) -> None:
@@ -202,14 +202,14 @@ def test_owner_lists_one_binding_a_line() -> None:
 
 
 def test_a_value_that_no_line_of_the_owner_could_allow_is_refused() -> None:
-    assert "must not end with a blank" in refusal(**env(value="$(path) "))
+    assert "must not end with a space" in refusal(**env(value="$(path) "))
 
 
 def command(words: list[str], **annotations: str) -> list[str]:
     said = opt_in(
         namespace="ml", workload="deployment/server", deployment="digits", words=words, annotations=annotations
     )
-    return shlex.split(said.removeprefix("its owner does so with: "))
+    return shlex.split(said.removeprefix("its owner must run: "))
 
 
 def test_command_can_be_pasted_whatever_stands_in_a_binding() -> None:

@@ -214,7 +214,7 @@ class TestSnapshot:
             pytest.param(["--store-path", "a", "--name", "A_b"], "--name: must be", id="a name that is none"),
             pytest.param(["--store-path", "a", "--model", "A"], "--model: must be", id="a model that is none"),
             pytest.param(["--store-path", "a", "--version", ""], "--version: must be", id="an empty version"),
-            pytest.param(["--store-path", "a", "--version", "模"], "--name: is needed", id="no name to derive"),
+            pytest.param(["--store-path", "a", "--version", "模"], "--name: is required", id="no name to derive"),
             pytest.param(["--store-path", "a", "--trained-at", "soon"], "--trained-at: must be", id="no time"),
             pytest.param(
                 ["--store-path", "a", "--trained-at", "2026-03-01T10:00:00"], "time zone", id="a time of any zone"

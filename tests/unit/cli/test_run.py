@@ -18,7 +18,7 @@ def test_store_that_is_missing_is_told_with_the_name_of_its_setting(
 ) -> None:
     warn(settings(tmp_path / "absent"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert f"LASTGOOD_STORE: {tmp_path / 'absent'} is no directory" in caplog.text
+    assert f"LASTGOOD_STORE: {tmp_path / 'absent'} is not a directory" in caplog.text
 
 
 def test_store_on_a_dead_mount_does_not_keep_the_operator_from_starting(
@@ -30,7 +30,7 @@ def test_store_on_a_dead_mount_does_not_keep_the_operator_from_starting(
     with monkeypatch.context() as patched:
         patched.setattr("os.stat", stale)
         warn(settings(tmp_path))
-    assert "is no directory" in caplog.text
+    assert "is not a directory" in caplog.text
 
 
 def test_store_that_is_there_is_not_spoken_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,14 +81,18 @@ def test_binding_that_the_door_would_refuse_is_not_written_either(binding: Bindi
 @pytest.mark.parametrize(
     ("value", "changes", "words"),
     [
-        pytest.param("$(path)$(version)", {"version": "(HOME)"}, "hold nothing but", id="two halves of a reference"),
-        pytest.param("$(version)$(version)", {"version": "a$"}, "hold nothing but", id="a dollar alone"),
-        pytest.param("$(version)$(version)", {"version": "$"}, "hold nothing but", id="two halves of an escape"),
-        pytest.param("$(version)", {"version": "$(HOME)"}, "hold nothing but", id="a reference"),
-        pytest.param("$(version)", {"version": "2\nLD_PRELOAD=/evil"}, "hold nothing but", id="a line of its own"),
-        pytest.param("/models/.$(version)", {"version": "."}, "would lead out", id="out of it in two halves"),
-        pytest.param("/models/$(version)", {"version": ".."}, "would lead out", id="out of the directory"),
-        pytest.param("/models/.$(version)/x", {"version": "./.."}, "hold nothing but", id="with a slash"),
+        pytest.param("$(path)$(version)", {"version": "(HOME)"}, "contain only", id="two halves of a reference"),
+        pytest.param("$(version)$(version)", {"version": "a$"}, "contain only", id="a dollar alone"),
+        pytest.param("$(version)$(version)", {"version": "$"}, "contain only", id="two halves of an escape"),
+        pytest.param("$(version)", {"version": "$(HOME)"}, "contain only", id="a reference"),
+        pytest.param("$(version)", {"version": "2\nLD_PRELOAD=/evil"}, "contain only", id="a line of its own"),
+        pytest.param(
+            "/models/.$(version)", {"version": "."}, "leave the verified directory", id="out of it in two halves"
+        ),
+        pytest.param(
+            "/models/$(version)", {"version": ".."}, "leave the verified directory", id="out of the directory"
+        ),
+        pytest.param("/models/.$(version)/x", {"version": "./.."}, "contain only", id="with a slash"),
         pytest.param("$(version)" * 99, {"version": "x" * 128}, "at most 4096", id="without end"),
         pytest.param("$(image)", {"image": ""}, "spec.runtime.image", id="no image"),
     ],
@@ -137,7 +141,7 @@ def test_binding_that_the_owner_does_not_list_is_not_written(allowed: str, field
     found = workload_problem(deployment(), there)
     assert found is not None
     assert found[0] == Reason.NOT_BINDABLE
-    assert f"would write to {field}; its owner does so with: kubectl patch" in found[1]
+    assert f"would write to {field}; its owner must run: kubectl patch" in found[1]
 
 
 @pytest.mark.parametrize("binding", [IMAGE, AnnotationBinding(name="team/model", value="$(version)")])
@@ -333,7 +337,7 @@ def test_a_version_that_brings_another_option_is_not_written(version: str) -> No
     bindings = (env("MODEL", "--model /models/$(path) --tag $(version)"),)
     found = snapshot(2, version=version)
     assert render(bindings, found) is None
-    assert unbound(bindings, found).startswith(f"$(version) would be {version!r}; where it is bound, it must hold")
+    assert unbound(bindings, found).startswith(f"$(version) is {version!r}, but a bound value must contain")
     assert unbound(BINDINGS, found) == ""  # it may be called so
 
 

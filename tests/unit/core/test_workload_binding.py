@@ -173,7 +173,7 @@ def test_what_is_written_is_carried() -> None:
 
 
 COMMAND = (
-    "its owner does so with: kubectl patch -n ml deployment/digits-server --type merge -p '"
+    "its owner must run: kubectl patch -n ml deployment/digits-server --type merge -p '"
     '{"metadata":{"labels":{"lastgood.dev/model-deployment":"digits"},'
     '"annotations":{"lastgood.dev/bindable":"env:server/MODEL_PATH=/models/$(path)"}}}\''
 )
@@ -216,7 +216,7 @@ def test_nobody_is_shown_how_to_take_a_workload_from_another_modeldeployment(lab
         (
             workload(meta=Meta(namespace="ml", name="digits-server"), rivals=("letters",)),
             Reason.TARGET_SHARED,
-            "is the target of ModelDeployment 'letters' as well, and has opted in to none",
+            "is also the target of ModelDeployment 'letters', and has opted in to none",
         ),
         (workload(containers={}), Reason.CONTAINER_NOT_FOUND, "'server' (there are: none)"),
         (

@@ -129,7 +129,7 @@ def test_an_expression_beyond_a_bound_is_refused(text: str, sentence: str) -> No
         ("result.accuracy < 0.9", {"precision": 1}, "no field result.accuracy"),
         ("result.a.b < 0.9", {"a": 1}, "no"),
         ("result[3] < 0.9", [1], "index out of bounds"),
-        ("result.a", {"a": 1}, "not true or false but a float"),
+        ("result.a", {"a": 1}, "must be true or false, but is a float"),
         ("result.a", {"a": None}, "NoneType"),
         ("result.a < 0.9", {"a": "0.5"}, "JSON numbers are doubles"),
         ("size(result.a) * 0.5 > 1.0", {"a": [1]}, "JSON numbers are doubles"),

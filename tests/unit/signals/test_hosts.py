@@ -117,7 +117,7 @@ def test_the_refusal_says_what_to_write_and_what_an_administrator_can_do() -> No
     with pytest.raises(UnusableUrlError) as raised:
         OWN.target("http://prometheus.monitoring.svc:9090/api", "ml")
     assert str(raised.value) == (
-        "host prometheus.monitoring.svc is not called: it is no Service of this namespace (NAME, NAME.ml or "
+        "host prometheus.monitoring.svc is not called: it is not a Service of this namespace (NAME, NAME.ml or "
         "NAME.ml.svc); an administrator can allow it with --trigger-host prometheus.monitoring.svc:9090 "
         "(chart: triggers.hosts)"
     )

@@ -170,7 +170,7 @@ async def test_a_missing_field_is_no_vote_and_says_what_was_seen(probe: HttpProb
         sample = await probe.sample(server.url, FAILING, DEADLINE)
     assert sample.verdict is Verdict.INCONCLUSIVE
     assert sample.value == "result.accuracy=(missing)"
-    assert sample.error == "the condition has no answer: the result has no field result.accuracy"
+    assert sample.error == "the condition cannot be evaluated: the result has no field result.accuracy"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_missing_file_is_a_mismatch_and_not_unreadable(attacked: Callable[[], Re
 def test_emptied_directory_is_a_mismatch(attacked: Callable[[], Result], checkpoint: Path) -> None:
     for file in manifest(checkpoint):
         (checkpoint / file.path).unlink()
-    assert_found(attacked(), "the directory holds no file, and nothing to check is not a pass")
+    assert_found(attacked(), "the directory has no files: there is nothing to verify")
 
 
 def test_symbolic_link_to_the_right_bytes_is_refused(
@@ -175,7 +175,7 @@ def test_manifest_in_place_of_the_directory_is_refused(attacked: Callable[[], Re
     )
     checkpoint.rename(checkpoint.parent / "1")
     checkpoint.write_text(f"[{rows}]")
-    assert_found(attacked(), "the file is a manifest, which has the digest of a directory without being it")
+    assert_found(attacked(), "the file is a manifest, not the directory whose digest it has")
 
 
 def test_forged_known_manifest_names_nothing(volume: Path, checkpoint: Path) -> None:

@@ -54,15 +54,12 @@ def template_mistake(value: str) -> str:
     variable of the pod, also where a placeholder brings the parenthesis.
     """
     if not PLACEHOLDER.search(value):
-        return (
-            "must hold a placeholder, such as $(path): a binding says which snapshot serves, and a constant "
-            "belongs into the workload's manifest"
-        )
+        return "must contain a placeholder, such as $(path); put constants in the workload's manifest"
     if value.endswith(" "):
-        return "must not end with a blank: the workload's owner could not allow it, for a line there ends before it"
+        return "must not end with a space"
     literal = PLACEHOLDER.sub("", value)
     if "$" in literal:
-        return "must hold no $ but in $(path), $(uri), $(image), $(digest), $(version) and $(name)"
+        return "must not contain $ except in $(path), $(uri), $(image), $(digest), $(version) and $(name)"
     return text_mistake(literal)
 
 
@@ -72,11 +69,11 @@ def text_mistake(text: str) -> str:
     Kubernetes expands `$(NAME)`, and makes `$` of `$$`, in the value of a variable: what was checked is not what runs.
     """
     if "$(" in text or "$$" in text:
-        return "must hold neither $( nor $$, which a pod would take for a variable"
+        return "must not contain $( or $$, which Kubernetes would expand"
     if not text.isprintable():
-        return "must hold no control or invisible characters, and no white space but blanks"
+        return "must not contain control or invisible characters, or white space other than spaces"
     if ".." in re.split(r"[/\\]", text):
-        return "must hold no '..' between slashes: it would lead out of what was verified"
+        return "must not contain '..' between slashes: it would leave the verified directory"
     if len(text) > _MAX_VALUE:
         return f"must have at most {_MAX_VALUE} characters"
     return ""
@@ -94,7 +91,7 @@ def word_mistake(word: str, text: str) -> str:
     allowed, told = _WORDS[kind]
     if allowed.fullmatch(rest):
         return ""
-    return f"must hold nothing but letters, digits and {told}, and begin with no '-'"
+    return f"must contain only letters, digits and {told}, and must not begin with '-'"
 
 
 def granted(annotations: Mapping[str, str]) -> frozenset[str]:
@@ -120,10 +117,10 @@ def opt_in(
     named = shlex.quote(workload)
     command = f"kubectl patch -n {shlex.quote(namespace)} {named} --type merge -p {patch}"
     if len(command) <= _MAX_COMMAND:
-        return f"its owner does so with: {command}"
+        return f"its owner must run: {command}"
     return (
-        f"its owner does so with the label {OPT_IN_LABEL}={deployment} and the annotation {BINDABLE}, which lists each "
-        "of spec.bindings with its value (the command is too long to show)"
+        f"its owner must set the label {OPT_IN_LABEL}={deployment} and the annotation {BINDABLE}, one line for each of "
+        "spec.bindings with its value (the command is too long to show)"
     )
 
 

@@ -51,13 +51,13 @@ VARIABLES: tuple[_Group, ...] = (
         "*_PLUGIN_PATH *_PLUGINS *_PLUGIN_DIR *_MODULE_PATH *_RC_FILE *_INIT_FILE *_STARTUP_FILE",
     ),
     _Group(
-        why="a Python interpreter, or what installs its packages, goes by it",
+        why="it configures Python or its package installer",
         names="PYTHON* __PYVENV_* VIRTUAL_ENV PYENV_* PIP_* UV_* POETRY_* PDM_* CONDA_* MAMBA_* IPYTHON* JUPYTER_* "
         "PYTEST_* COVERAGE_* COV_CORE_* NUMBA_* MPLCONFIGDIR MPLBACKEND DJANGO_* FLASK_* CELERY_* GUNICORN_* "
         "UWSGI_* UVICORN_* HYPERCORN_* SETUPTOOLS_* DISTUTILS_* SETTINGS_MODULE CYTHON_*",
     ),
     _Group(
-        why="the interpreter or runtime of a language goes by it",
+        why="it configures the runtime of a language",
         names="PERL* RUBY* GEM_* BUNDLE_* BUNDLER_* RAILS_* NODE_OPTIONS NODE_PATH NODE_REPL_* NODE_ICU_* NODE_V8_* "
         "NODE_DEBUG* NODE_PENDING_* NODE_REDIRECT_* NPM_* YARN_* PNPM_* ELECTRON_* DENO_* BUN_* TS_NODE_* JAVA_* "
         "_JAVA_* JDK_* JRE_* JVM_* *_JVM_ARGS CLASSPATH *_CLASSPATH CATALINA_* MAVEN_* MVN_* GRADLE_* SBT_* "
@@ -71,7 +71,7 @@ VARIABLES: tuple[_Group, ...] = (
     ),
     _Group(
         # What a model server trusts of a checkpoint, and the code, kernels and back ends that it loads besides.
-        why="a framework or driver loads code by it, or trusts more than it should",
+        why="it makes a framework or driver load code, or trust more than it should",
         names="TORCH_FORCE_* TORCH_EXTENSIONS_* TORCH_HOME TORCH_HUB* TORCH_DEVICE_BACKEND_* TORCH_LOGS* "
         "TORCHINDUCTOR_* PYTORCH_CUDA_* PYTORCH_JIT* PYTORCH_KERNEL_* PYTORCH_TRANSFORMERS_CACHE PYTORCH_NVML_* "
         "TRITON_CACHE* TRITON_PTXAS* TRITON_CUOBJDUMP* TRITON_NVDISASM* TRITON_OVERRIDE* TRITON_DUMP* TRITON_LIB* "
@@ -86,13 +86,13 @@ VARIABLES: tuple[_Group, ...] = (
         "OPENCL_* LIBGL_* LIBVA_* ALSA_* LADSPA_* DBUS_* ODBC* PG* MYSQL_* SQLITE_*",
     ),
     _Group(
-        why="it turns connections elsewhere, or gives a stranger the trust of a certificate",
+        why="it redirects connections, or adds a trusted certificate",
         names="*_PROXY SOCKS* PROXYCHAINS_* TSOCKS_* SSL_* SSLKEYLOGFILE TLS_* OPENSSL_* GNUTLS_* PKCS11_* P11_* "
         "SOFTHSM* NODE_EXTRA_CA_CERTS NODE_TLS_* *_CA_BUNDLE *_CA_CERT *_CA_CERTS *_CA_FILE *_CA_PATH *_CERT_FILE "
         "*_CERT_DIR *_SSL_NO_VERIFY CURL_* WGETRC GRPC_* HTTPLIB2_* REQUESTS_* GNUPG* GPG_* KRB5* SASL_* GSS_*",
     ),
     _Group(
-        why="a tool finds its repository, its server or its credentials by it",
+        why="it tells a tool its repository, server or credentials",
         names="GIT_* DOCKER_* CONTAINER_HOST CONTAINERS_* REGISTRY_AUTH* BUILDKIT_* PODMAN_* HELM_* KUBE* AWS_* "
         "AZURE_* ARM_CLIENT_* ARM_TENANT_* GOOGLE_* GCLOUD_* GCP_* GCE_* CLOUDSDK_* BOTO_* BOTO S3_ENDPOINT* "
         "S3_ACCESS_* S3_SECRET_* S3_USE_* S3_VERIFY_* MINIO_* MC_HOST_* MC_CONFIG* RCLONE_* VAULT_* CONSUL_* "
@@ -101,33 +101,33 @@ VARIABLES: tuple[_Group, ...] = (
         "TOKEN PASSWORD SECRET *_NETRC",
     ),
     _Group(
-        why="an agent that watches the program is loaded, or sends its data elsewhere, by it",
+        why="it loads a monitoring agent, or tells it where to send data",
         names="OTEL_* DD_* NEW_RELIC_* ELASTIC_APM_* SENTRY_* DT_TENANT* DT_AGENT* DT_CUSTOM* DT_CONNECTION* "
         "DT_LOADER* RUXIT_* SW_AGENT_* APPDYNAMICS_* SIGNALFX_* SPLUNK_* DATADOG_* HONEYCOMB_* PYROSCOPE_*",
     ),
-    _Group(why="lastgood itself goes by it", names="LASTGOOD_*"),
+    _Group(why="lastgood reads it itself", names="LASTGOOD_*"),
 )
 
 ANNOTATIONS: tuple[_Group, ...] = (
     _Group(why="lastgood writes it itself", names="lastgood.dev"),
     _Group(
         # AppArmor, seccomp, CDI devices, networks, kubectl's restart: all of them Kubernetes' own.
-        why="Kubernetes and what belongs to it go by it",
+        why="it is reserved for Kubernetes",
         names="kubernetes.io k8s.io cncf.io x-k8s.io k8s.aws k8s.ovn.org openshift.io",
     ),
     _Group(
-        why="a container runtime goes by it: it may choose devices, mounts and even the program of a sandbox",
+        why="it configures a container runtime: devices, mounts, even the program of a sandbox",
         names="crio.io nri.io io.* run.oci.* com.* org.* oci.* nvidia.com amd.com intel.com gvisor.dev "
         "katacontainers.io",
     ),
     _Group(
-        why="a service mesh, or a network, goes by it",
+        why="it configures a service mesh or a network",
         names="istio.io linkerd.io kuma.io consul.hashicorp.com openservicemesh.io cilium.io projectcalico.org "
         "antrea.io dapr.io traefik.io envoyproxy.io getambassador.io telepresence.io tetrate.io solo.io nsm.dev "
         "networkservicemesh.io multus-cni.io submariner.io kube-ovn.io ovn.org",
     ),
     _Group(
-        why="an injector puts secrets, code or containers into the pod by it",
+        why="it makes an injector add secrets, code or containers to the pod",
         names="hashicorp.com banzaicloud.io banzaicloud.com bank-vaults.io opentelemetry.io datadoghq.com "
         "dynatrace.com newrelic.com elastic.co instana.io appdynamics.com splunk.com odigos.io akeyless.io "
         "cyberark.com conjur.org infisical.com doppler.com 1password.com onepassword.com external-secrets.io "
@@ -137,12 +137,12 @@ ANNOTATIONS: tuple[_Group, ...] = (
         "loft.sh gremlin.com chaos-mesh.org",
     ),
     _Group(
-        why="a cloud gives the pod an identity, a volume or a network by it",
+        why="it gives the pod a cloud identity, volume or network",
         names="amazonaws.com eks.aws aws google.com gke.io gke-* googleapis.com azure.com azure.net "
         "azure.workload.identity* windows.net aliyun.com alibabacloud.com tencent.com tencentcloud.com "
         "oraclecloud.com oci.oraclecloud.com ibm.com digitalocean.com linode.com virtual-kubelet.io",
     ),
-    _Group(why="who collects metrics calls the pod by it", names="prometheus.io"),
+    _Group(why="metrics collectors find the pod by it", names="prometheus.io"),
 )
 
 

@@ -166,7 +166,7 @@ def _fewer(examined: Examined, room: _Room) -> Examined:
     """Return an examination with as much as is kept: a fact that is left out counts for nobody, and is told of."""
     facts, problems = examined.facts, examined.problems
     if missing := len(facts[room.facts :]):
-        told = f"{missing} signatures are right, and had no room in the answer of the Job"
+        told = f"{missing} valid signatures did not fit into the Job's result"
         problems = (SignatureProblem(source="the Job's answer", reason=Reason.UNREADABLE, message=told), *problems)
     kept = tuple(replace(item, message=item.message[: room.text]) for item in problems[: room.problems])
     signed = tuple(replace(fact, left_out=_shortest(fact.left_out)) for fact in facts[: room.facts])

@@ -193,12 +193,12 @@ with --wait:
 _HOW: Final = {
     "status": "With NAME: its conditions, its triggers with value, error and age, and for each snapshot why "
     "a rollback or an emergency would use it or not. What you have no access to is listed below the table.",
-    "rollback": "To the last known-good snapshot. With --to: to that snapshot only. The operator verifies the target's "
-    "bytes, writes a ModelRollback, switches the workload, waits for the pods and runs the checks.",
-    "emergency": "Begin the text with the incident number. 'to=SNAPSHOT' or 'before=TIME' may precede. "
-    "If the target was verified recently, the switch comes first and the next verification after it.",
-    "records": "`kubectl get modelrollbacks` sorts by name: those of one ModelDeployment by time. This list is by time "
-    "throughout, those that people created among them.",
+    "rollback": "With --to, only to that snapshot. The operator verifies the target's bytes, writes a ModelRollback, "
+    "switches the workload, waits for the pods and runs the checks.",
+    "emergency": "INCIDENT: [to=SNAPSHOT] [before=TIME] NUMBER: TEXT. "
+    "A recently verified target is switched first and verified right afterwards.",
+    "records": "Sorted by creation time, including records that people created; `kubectl get modelrollbacks` sorts "
+    "by name.",
 }
 
 
@@ -228,7 +228,7 @@ def _add_reading(verbs: parser.Commands) -> None:
 def _add_rollbacks(verbs: parser.Commands) -> None:
     added = _named(_add(verbs, "rollback", rollback, "roll back to the last known-good snapshot, or a named one"))
     added.add_argument("--reason", required=True, help="the reason, kept in the ModelRollback")
-    added.add_argument("--to", type=parser.name, metavar="SNAPSHOT", help="to this one")
+    added.add_argument("--to", type=parser.name, metavar="SNAPSHOT", help="the snapshot to roll back to")
     _waiting(added)
     summary = "roll back now, also to a snapshot without a soak, and quarantine the current one"
     added = _named(_add(verbs, "emergency", emergency, summary))
@@ -273,7 +273,7 @@ def _waiting(added: Parser) -> None:
     added.formatter_class = argparse.RawDescriptionHelpFormatter
     added.description = textwrap.fill(added.description or "", 100)
     added.epilog = _EXITS
-    added.add_argument("--wait", action="store_true", help="wait for the outcome; it sets the exit code")
+    added.add_argument("--wait", action="store_true", help="wait for the outcome, and exit with its code")
     added.add_argument("--timeout", type=parser.duration, default=600.0, metavar="TIME", help="timeout of --wait (10m)")
 
 

@@ -21,8 +21,8 @@ from lastgood.errors import InvalidSpecError
 from lastgood.verify.trust_ids import read_policy
 
 Body = Mapping[str, Any]
-HEADER = ("SNAPSHOT", "ROLLBACK", "EMERGENCY", "WHY (NOT)")
-_WORDS = {"Chosen": "goes here", "NotNeeded": "could", "PassedOver": "no"}
+HEADER = ("SNAPSHOT", "ROLLBACK", "EMERGENCY", "REASON")
+_WORDS = {"Chosen": "chosen", "NotNeeded": "eligible", "PassedOver": "skipped"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,8 @@ def prospects(read: Read, now: datetime) -> _Prospects:
 
 
 _QUARANTINE = (
-    "a quarantine is shown as the operator last wrote it to each snapshot; before a switch the operator reads the list "
-    "itself, and verifies the bytes again"
+    "quarantines are shown as of the last reconcile of each snapshot; before a switch, the operator reads the "
+    "quarantine list and verifies the bytes again"
 )
 
 
@@ -82,7 +82,8 @@ def _notes(observed: Observed, normal: Mapping[str, Candidate], emergency: Mappi
     ]
     yield f"a rollback would go to {chosen[0] or 'none of them'}, an emergency to {chosen[1] or 'none of them'}"
     if told != chosen[0]:
-        yield f"status.lastKnownGood says {told or 'none'}: the operator knows more, or has not reconciled since"
+        why = "the operator sees objects that you cannot read, or has not reconciled yet"
+        yield f"status.lastKnownGood is {told or 'none'}: {why}"
     if observed.deployment.status.active:
         yield f"ModelRollback {observed.deployment.status.active.name} is in progress"
 

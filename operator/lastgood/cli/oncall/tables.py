@@ -71,7 +71,7 @@ def rollback_rows(body: Mapping[str, Any], now: datetime) -> list[tuple[str, ...
             item.text("name"),
             age(item.text("at"), now),
             "yes" if item.flag("automatic") else "no",
-            item.text("outcome", "going on"),
+            item.text("outcome", "in progress"),
         )
         for item in _newest_first(Fields(body, strict=False).child("status"), "rollbacks", "at")
     ]
@@ -117,7 +117,7 @@ def _record_row(record: Fields, deployment: str, now: datetime, *, namespaced: b
         spec.child("trigger").text("name") or ("emergency" if spec.flag("emergency") else "a person"),
         spec.child("from").text("snapshot"),
         status.child("target").text("snapshot") or spec.text("to"),
-        status.text("outcome", "going on"),
+        status.text("outcome", "in progress"),
         age(meta.text("creationTimestamp"), now),
     )
 

@@ -113,7 +113,7 @@ def _require_sense(args: argparse.Namespace) -> None:
     if not args.signature:
         for option in ("public_key", "certificate_chain", "identity", "threshold", "allow_left_out"):
             if getattr(args, option):
-                raise UsageError(f"--{option.replace('_', '-')}: belongs to --signature; give one too")
+                raise UsageError(f"--{option.replace('_', '-')}: requires --signature")
         return
     if len(args.signature) > _MAX_SIGNATURES:
         raise UsageError(f"--signature: at most {_MAX_SIGNATURES} can be given")

@@ -78,7 +78,9 @@ class Copies:
 
     def _store(self) -> Path:
         if self.settings.store is None:
-            raise material.MaterialError("spec.source.store: this operator has no store; see --store")
+            raise material.MaterialError(
+                "spec.source.store: the operator has no store; set --store (chart: store.kind)"
+            )
         return self.settings.store
 
 

@@ -33,7 +33,7 @@ _READ_ONLY: Final = (
     "; the operator has no write access: set the chart's value store.capture to true, and let user 65532 write to the "
     "volume"
 )
-_NO_STORE: Final = "this operator has no store to write to; see --store"
+_NO_STORE: Final = "the operator has no store; set --store (chart: store.kind)"
 
 
 class How(TypedDict):

@@ -87,9 +87,9 @@ class Retainer:
             try:
                 await self.turn()
             except (LastgoodError, VerifyError) as error:
-                logger.warning("no retention plan, retrying later: %s", error)
+                logger.warning("cannot plan retention, retrying later: %s", error)
             except Exception:  # whatever it is, a store that is not kept in order must not end the operator
-                logger.exception("no retention plan, retrying later")
+                logger.exception("cannot plan retention, retrying later")
 
     async def turn(self) -> None:
         """Make one plan, and do what it allows."""
@@ -141,7 +141,7 @@ class Retainer:
         if decided.doubts:
             reason, message = Reason.RETENTION_BLOCKED, f"retention is blocked: {decided.doubts[0]}"
         else:
-            verb = f"in {EVERY:g} s or later deletes" if self._settings.retain_apply else "would delete"
+            verb = f"will delete, in {EVERY:g} s at the earliest," if self._settings.retain_apply else "would delete"
             many = f"{len(chosen.delete)} of {len(held)} snapshots, {chosen.freed_bytes} bytes"
             reason, message = Reason.RETENTION_PLANNED, f"retention {verb} {many}"
         facts = {
@@ -168,7 +168,7 @@ class Retainer:
                 continue
             stayed[deletion.digest] = why
             if self._stayed.get(deletion.digest) != why:  # the same trouble is told once
-                self._tell(Reason.RETENTION_BLOCKED, f"{deletion.digest} stays: {why}", shown(deletion))
+                self._tell(Reason.RETENTION_BLOCKED, f"{deletion.digest} was not deleted: {why}", shown(deletion))
         self._stayed = stayed
         if deleted:
             size = sum(item.size_bytes for item in deleted)

@@ -145,7 +145,7 @@ class ExternalScanners(Background[Asked, tuple[ExternalScan, ...]]):
 
     async def _after(self, look: Look, mark: str) -> None:
         """Read the copy again: bytes that were swapped and left there are not those that the result is to be about."""
-        await self._read(look, mark, "the scan result does not count, because after the scan")
+        await self._read(look, mark, "the scan result is discarded; read again after the scan")
 
     async def _read(self, look: Look, mark: str, otherwise: str) -> Result:
         question = Question(digest=look.snapshot.digest, at=self._memory.now(), blake3=mark)

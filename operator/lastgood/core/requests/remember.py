@@ -164,7 +164,7 @@ def outdated(observed: Observed) -> Step | None:
         left=status.left,
         handled=status.handled,
     )
-    message = f"the status is out of date: it names {status.snapshot}, but a later rollback rejected that for {stamp}"
+    message = f"status.snapshot ({status.snapshot}) is out of date: a later rollback replaced it with {stamp}"
     return recalling(facts, message)
 
 

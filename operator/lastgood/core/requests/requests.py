@@ -26,6 +26,7 @@ from lastgood.core.state import CreateRecord, Observed, Step, Tell, UpdateDeploy
 _DIRECTIVE = re.compile(r"\s*(to|before)=([^\s,]+?)(:(?=\s|$)|,|(?=\s|$))")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME = 253
+_MEANT = {"to": "the name of a snapshot", "before": "an RFC 3339 time, such as 2026-03-01T00:00:00Z"}
 _INCIDENT = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,31}-[A-Za-z0-9_-]{0,94}\d)\s*:\s*")
 MAX_TEXT = 1024
 UNSEEN = timedelta(seconds=2)
@@ -90,7 +91,8 @@ def parse_wish(text: str) -> Wish:
         try:
             to, before = (_name(value), before) if word == "to" else (to, parse_time(value))
         except ValueError:
-            return Wish(reason=text[:MAX_TEXT], incident=_incident(text), error=f"{word}={value[:64]!r} is not valid")
+            error = f"{word}={value[:64]!r} is invalid: must be {_MEANT[word]}"
+            return Wish(reason=text[:MAX_TEXT], incident=_incident(text), error=error)
         rest = rest[match.end() :]
     reason = rest.lstrip(" :,").strip() or text.strip()
     return Wish(reason=reason[:MAX_TEXT], to=SnapshotName(to), before=before, incident=_incident(rest))
@@ -206,7 +208,7 @@ def requested(observed: Observed) -> Step | None:
 
 
 def _rejected(observed: Observed, request: Request, wish: Wish) -> Step:
-    message = f"annotation {ROLLBACK}: {wish.error}; write 'to=<snapshot>: <reason>' or just '<reason>'"
+    message = f"annotation {ROLLBACK}: {wish.error}; write '[to=<snapshot>] [before=<time>]: <reason>'"
     facts = replace(observed.deployment.status, handled=mark_handled(observed, request.key, "rejected"))
     return Step(
         reason=Reason.REQUEST_REJECTED,

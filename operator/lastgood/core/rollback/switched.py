@@ -58,7 +58,7 @@ def not_quarantined(run: Run) -> Step | None:
         return None
     left, rest = f"{run.spec.source} ({run.spec.source_digest})", run.observed.rest(run.spec.source_digest)
     if run.observed.now >= _deadline(run):
-        message = f"{run.status.target} serves, but the API server refuses the quarantine of {left}"
+        message = f"{run.status.target} serves, but the API server refused to quarantine {left}; quarantine it manually"
         return run.end(Outcome.UNVALIDATED, Reason.QUARANTINE_REFUSED, message)
     message = f"the API server refused the quarantine of {left}; retrying"
     return Step(reason=Reason.QUARANTINE_REFUSED, message=message, after=rest, tell=Tell.ALERT)

@@ -74,7 +74,8 @@ def adopt(observed: Observed, serving: ModelSnapshot) -> Step | None:
     workload = observed.workload
     if workload is None or not borrowed(workload, observed.deployment.bindings):
         return None
-    message = f"field manager {FIELD_MANAGER} takes over the bound fields, with {serving.name} as they are: no restart"
+    whose = f"field manager {FIELD_MANAGER} takes ownership of the bound fields of {serving.name}"
+    message = f"{whose}; values unchanged, no restart"
     rest = _rest(observed, serving)
     if rest > 0:
         return Step(reason=Reason.ADOPTED, message=message, after=rest)

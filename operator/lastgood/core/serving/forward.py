@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lastgood.api.facts.deployment_status import Served
 from lastgood.api.fields import Fields
-from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, RESUME, Digest, Reason, Severity
+from lastgood.api.names import DIGEST_STAMP, RESUME, Digest, Reason, Severity
 from lastgood.api.specs.rollback import FiredTrigger, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.core.candidates.eligible import FORWARD, ineligible, left_before
@@ -18,7 +18,7 @@ from lastgood.core.words import INTEGRITY
 from lastgood.core.workload import OWNERSHIP, carries, conflicts, stamped, workload_problem
 
 _LOOK_AGAIN = 30.0  # seconds
-_ADOPT = "name in spec.snapshot the one that it has the value of, which is adopted without a restart; then "
+_ADOPT = "set spec.snapshot to the snapshot that the workload already has (it is adopted without a restart), then "
 
 
 def resumed(observed: Observed) -> Step | None:
@@ -219,7 +219,7 @@ def conflict_message(observed: Observed) -> str:
         f"{manager!r} owns {binding.told}: {first if binding.optional else ''}{binding.handover(workload)}"
         for binding, manager in conflicts(workload, observed.deployment.bindings)
     )
-    return f"; {FIELD_MANAGER} writes it. ".join(told)
+    return "; ".join(told)
 
 
 def _verified(observed: Observed, snapshot: ModelSnapshot) -> Step | None:

@@ -70,8 +70,8 @@ def _refused_quarantine(observed: ObservedSnapshot, wish: Wish) -> Step | None:
     mark = QuarantineMark(scope="Snapshot", reason=wish.reason, incident=wish.incident, since=observed.now)
     return Step(
         reason=Reason.QUARANTINED,
-        message=f"the API server refused the quarantine of {snapshot.digest}: only {snapshot.name} itself is "
-        f"quarantined until it is allowed: {wish.reason[:256]}",
+        message=f"the API server refused to quarantine {snapshot.digest} in the namespace; only {snapshot.name} is "
+        f"quarantined; retrying: {wish.reason[:256]}",
         action=UpdateSnapshot(snapshot=snapshot, status=replace(snapshot.status, quarantine=mark)),
         tell=Tell.ALERT,
     )

@@ -114,7 +114,9 @@ def _not_heard(observed: Observed) -> Gap | None:
     names = [item.name for item in observed.deployment.triggers if _inconclusive(observed, item)]
     if not names:
         return None
-    message = f"no data from trigger: {', '.join(names)}; False after {SILENT_LOOKS} intervals without data"
+    message = (
+        f"no data from trigger: {', '.join(names)}; Protected becomes False after {SILENT_LOOKS} intervals without data"
+    )
     return Gap(reason=Reason.WAITING, message=message, protected=None, tell=Tell.NOBODY)
 
 

@@ -247,8 +247,8 @@ def _unsigned_beside(fact: SignatureFact, allowed: frozenset[int]) -> Problem | 
     refused = next((index for index in fact.outside if index not in allowed), None)
     if refused is None:
         return None
-    told = f"signature {refused + 1} is a file outside signature {fact.index + 1}, and its own signer is not trusted"
-    return Reason.FILES_LEFT_OUT, told
+    alien = f"signature {refused + 1} is a file that signature {fact.index + 1} does not cover"
+    return Reason.FILES_LEFT_OUT, f"{alien}, and its signer is not trusted"
 
 
 def _refusal(fact: SignatureFact, trust: Trust, now: datetime, expected: Claims) -> Problem | None:

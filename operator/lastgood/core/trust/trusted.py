@@ -194,9 +194,8 @@ def _remedy(policy: Trust, scan: Scan, found: Finding) -> str:
     if found.rule in CODE and scan.code and scan.code not in policy.code:
         return f"; to allow exactly this code, add {scan.code} to spec.scan.allowedCode of {policy.name}"
     if _ORDER.index(found.severity) > _ORDER.index(policy.fail_on):
-        return (
-            f"; it could not be judged, which refuses at any failOn unless {policy.name} sets spec.scan.allowUnjudged"
-        )
+        remedy = f"to accept it, set spec.scan.allowUnjudged in {policy.name}"
+        return f"; it could not be judged, which refuses a snapshot whatever spec.scan.failOn says; {remedy}"
     return ""
 
 
@@ -224,10 +223,8 @@ def _below(case: _Case) -> Problem | None:
                 continue
             date, problem = date_of(case.policies, case.snapshot, case.evidence, case.now, only=name)
             if date is None:
-                return (
-                    Reason.BELOW_FLOOR,
-                    f"{policy.name} has a floor, and {problem[1] if problem else 'it has no date'}",
-                )
+                why = problem[1] if problem else "it has no date"
+                return Reason.BELOW_FLOOR, f"{policy.name} sets spec.floor.{name}, but {why}"
             if date < floor:
                 told = f"its {name} {date.isoformat()} is below the floor {floor.isoformat()} of {policy.name}"
                 return Reason.BELOW_FLOOR, told

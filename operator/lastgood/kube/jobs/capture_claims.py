@@ -16,8 +16,8 @@ from lastgood.settings import Settings
 CAPTURED: Final = "Captured"
 FAILED: Final = "CaptureFailed"
 NO_CLAIM: Final = (
-    "a snapshot on a claim is captured to a store claim in its own namespace, but none is configured: create a claim "
-    "of the same name in each namespace, and set it with --capture-claim (chart: store.captureClaim)"
+    "no store claim is configured for captures of snapshots on claims: create a PersistentVolumeClaim of the same name "
+    "in each namespace, and name it in --capture-claim (chart: store.captureClaim)"
 )
 
 

@@ -91,7 +91,7 @@ def job_body(settings: Settings, subject: Subject, errand: Errand = NO_MORE) -> 
         NotAnsweredError: the operator does not know which image to start.
     """
     if settings.image is None:
-        raise NotAnsweredError("LASTGOOD_IMAGE is not set, so it cannot start a Job")
+        raise NotAnsweredError("the operator cannot start a Job: set LASTGOOD_IMAGE (--image) to the operator's image")
     return job_of(subject, errand.command, _pod(settings, subject.claim, _arguments(subject, errand), errand))
 
 

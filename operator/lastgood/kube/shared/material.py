@@ -39,7 +39,7 @@ async def _bundle(client: Client, namespace: str, name: str, declared: DeclaredB
     except (NotFoundError, InvalidError):
         return Bundle(name=name, problem=f"there is no {where}")
     except ForbiddenError:
-        return Bundle(name=name, problem=f"the operator may not read {where}")
+        return Bundle(name=name, problem=f"RBAC does not allow the operator to get {where}")
     data = _value(body, declared.key)
     return Bundle(name=name, data=data) if data is not None else Bundle(name=name, problem=f"{where} has no such key")
 
@@ -69,10 +69,10 @@ async def credentials(client: Client, namespace: str, secret: str, field: str) -
     try:
         body = await client.get(SECRETS, namespace, secret)
     except (NotFoundError, InvalidError) as error:
-        raise MaterialError(f"{where} is not there") from error
+        raise MaterialError(f"{where} does not exist") from error
     except ForbiddenError as error:
-        remedy = "name it under sources.secrets of the chart"
-        raise MaterialError(f"{where} may not be read by the operator; {remedy}") from error
+        remedy = "list it in sources.secrets (chart)"
+        raise MaterialError(f"{where}: RBAC does not allow the operator to get it; {remedy}") from error
     data = {key: found for key, text in (body.get("data") or {}).items() if (found := _decoded(text)) is not None}
     try:
         return credentials_of(data)

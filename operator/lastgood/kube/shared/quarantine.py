@@ -106,7 +106,7 @@ class Quarantine:
         if digest in self._entries.get(namespace or EVERYWHERE, {}):
             return
         if namespace and len(self._entries.get(namespace, {})) >= PER_NAMESPACE:
-            told = f"{PER_NAMESPACE} digests of {namespace} are quarantined already; release some, or use a key for all"
+            told = f"namespace {namespace} already has {PER_NAMESPACE} quarantined digests; release some"
             raise ForbiddenError(status=403, reason="TooMany", message=told)
         data = {key_of(namespace, digest): _entry_text(info)}
         try:

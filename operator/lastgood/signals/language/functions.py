@@ -41,7 +41,7 @@ def _to_int(value: object) -> int:
         case str() if _INT.fullmatch(value):
             return whole(int(value))
         case str():
-            raise ExpressionError("int() was given a text that is no whole number")
+            raise ExpressionError("int(): the string is not a whole number")
         case Timestamp(nanos=nanos):
             return nanos // 10**9
         case _:
@@ -56,7 +56,7 @@ def _to_double(value: object) -> float:
         raise wrong_types()
     if len(value) <= MAX_TEXT and (_DOUBLE.fullmatch(value) or _ODD.fullmatch(value)):
         return finite(float(value))
-    raise ExpressionError("double() was given a text that is no number")
+    raise ExpressionError("double(): the string is not a number")
 
 
 def _to_string(value: object) -> str:

@@ -40,7 +40,7 @@ def compiled(pattern: str) -> Pattern:
     try:
         found: Pattern = re2.compile(pattern, _OPTIONS)
     except re2.error:
-        raise ExpressionError("matches() was given a pattern that is no regular expression (regex) of RE2") from None
+        raise ExpressionError("matches() was given a pattern that is not a regular expression (regex) of RE2") from None
     return found
 
 

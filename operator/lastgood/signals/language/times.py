@@ -54,7 +54,7 @@ class Duration:
         """
         match = _DURATION.fullmatch(text) if len(text) <= MAX_TEXT else None
         if match is None:
-            raise ExpressionError("duration() was given a text that is no duration, such as '1h30m'")
+            raise ExpressionError("duration(): the string is not a duration, such as '1h30m'")
         nanos = sum(_nanos(*part) for part in _PARTS.findall(text))
         return cls(-nanos if match[1] == "-" else nanos)
 
@@ -86,7 +86,7 @@ class Timestamp:
         except ValueError:
             moment = None
         if match is None or moment is None or int(match[4] or 0) not in _HOURS or int(match[5] or 0) not in _MINUTES:
-            raise ExpressionError("timestamp() was given a text that is no time, such as '2026-01-31T12:00:00Z'")
+            raise ExpressionError("timestamp(): the string is not a time, such as '2026-01-31T12:00:00Z'")
         offset = (int(match[4] or 0) * 60 + int(match[5] or 0)) * 60 * (-1 if match[3] == "-" else 1)
         seconds = (moment - _EPOCH) // timedelta(seconds=1) - offset
         return cls(seconds * _SECOND + int((match[2] or "").ljust(9, "0")))

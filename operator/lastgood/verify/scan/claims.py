@@ -44,7 +44,7 @@ def _elsewhere(_: Part) -> None:
 
 
 def _nobody(_: Part) -> str:
-    return "no format that we know begins so"
+    return "unknown file signature"
 
 
 CLAIMS: Final[Mapping[Format, _Claim]] = {
@@ -83,10 +83,10 @@ class ClaimScanner:
 
     def run(self, part: Part, context: Context) -> Iterator[Finding]:
         """Yield that nobody does."""
-        problem = CLAIMS[part.format](part) if part.whole else "it is too large to be looked at packed"
+        problem = CLAIMS[part.format](part) if part.whole else "not scanned: too large to unpack"
         if problem is None:
             return
-        message = "no parser accounts for all of it, so nobody knows what a loader makes of it"
+        message = "unknown format, or bytes that its format does not explain: a loader may interpret it in any way"
         if not part.depth and UNKNOWN_FORMAT in (context.policy.formats or ()):
             yield anomaly(Severity.LOW, UNIDENTIFIED, part.name, f"{message}; the policy allows that", problem)
         else:

@@ -147,7 +147,7 @@ class _Scan:
         if tree is not None:
             require_unchanged(tree, walk(top, self.context.limits.tree, self.meter))
         if not checkpoint.files:
-            self._keep(finding(Severity.HIGH, "nothing-to-scan", ".", "the directory holds no file"))
+            self._keep(finding(Severity.HIGH, "nothing-to-scan", ".", "the directory has no files"))
 
     def _file(self, checkpoint: _Opened, path: str, stamp: Stamp | None, shown: str) -> None:
         try:
@@ -267,7 +267,7 @@ class _Scan:
         told = _counted(count, "finding", "findings"), _counted(others, "anomaly", "anomalies")
         text = f"{shown}: {' and '.join(told)} in {_counted(self.scanned, 'file', 'files')}"
         if self.kept.left_out:
-            text += f", and {self.kept.left_out} more, none graver"
+            text += f", and {self.kept.left_out} more, none more severe"
         return f"{text}; could not be read: {self.unreadable}"[:1024] if self.unreadable else text
 
 

@@ -12,13 +12,16 @@ _ESCAPE: Final = re.compile(r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\([0-7]{3
 _JOIN: Final = re.compile(r"""(['"])\s*[~+]\s*(['"])""")
 _ATTACKS: Final = (
     # Words with two underscores reach Python's insides: PEP 8 reserves them for the language.
-    (re.compile(r"__[A-Za-z]\w*__|['\"]__['\"]|\[['\"]_+['\"]|['\"]_['\"]\s*\*"), "reaches for Python's insides"),
-    (re.compile(r"\|\s*attr\b|\bmap\s*\(\s*attribute\s*=\s*['\"]_|\battr\s*\("), "takes attributes by name"),
+    (re.compile(r"__[A-Za-z]\w*__|['\"]__['\"]|\[['\"]_+['\"]|['\"]_['\"]\s*\*"), "accesses Python internals"),
+    (re.compile(r"\|\s*attr\b|\bmap\s*\(\s*attribute\s*=\s*['\"]_|\battr\s*\("), "accesses attributes by name"),
     (re.compile(r"\{%-?\s*(?:import|include|extends|from)\b"), "loads another template"),
-    (re.compile(r"\bos\s*\.\s*(?:system|environ)|\b(?:subprocess|popen|importlib)\b"), "calls the system"),
+    (
+        re.compile(r"\bos\s*\.\s*(?:system|environ)|\b(?:subprocess|popen|importlib)\b"),
+        "runs system commands or reads the environment",
+    ),
     (re.compile(r"\b(?:eval|exec)\("), "runs code"),
-    (re.compile(r"\b(?:lipsum|cycler|joiner)\b|\bself\s*(?:\._|\[)"), "uses an object that leads out"),
-    (re.compile(r"\bmro\s*\(|\bsubclasses\b|\bf_globals\b|\bgi_frame\b|\bfunc_globals\b"), "walks the classes"),
+    (re.compile(r"\b(?:lipsum|cycler|joiner)\b|\bself\s*(?:\._|\[)"), "uses an object known for sandbox escapes"),
+    (re.compile(r"\bmro\s*\(|\bsubclasses\b|\bf_globals\b|\bgi_frame\b|\bfunc_globals\b"), "walks the class hierarchy"),
 )  # fmt: skip
 _HIDDEN: Final = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 _ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")

@@ -74,7 +74,7 @@ def anomaly(severity: Severity, rule: str, file: str, message: str, evidence: st
 
 def packed(name: str) -> Finding:
     """Return what is said of a file in an archive that is too large to be unpacked for a look."""
-    return anomaly(Severity.HIGH, "not-checked-compressed", name, "it is too large to be looked at packed")
+    return anomaly(Severity.HIGH, "not-checked-compressed", name, "not scanned: too large to unpack")
 
 
 def _make(  # noqa: PLR0917 - the parts of one value, made in one place

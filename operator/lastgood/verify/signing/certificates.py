@@ -139,7 +139,7 @@ def require_usable(leaf: Certificate, at: datetime) -> None:
         PublicKey.of(leaf.x509.public_key(), f"the key of {shown}")
         constraints = _extension(leaf, x509.BasicConstraints)
         if constraints and constraints.ca:
-            raise _usage(f"{shown} is an authority's (CA), which signs certificates and no checkpoints")
+            raise _usage(f"{shown} is a CA certificate: use an end-entity certificate to sign")
         _require_signing(leaf)
 
 
@@ -197,7 +197,7 @@ def _above(
 
 
 def _leads_nowhere(leaf: Certificate, roots: Sequence[Certificate]) -> SignatureError:
-    told = f"{_shown(leaf)} leads to none of the {len(roots)} certificates that are trusted"
+    told = f"{_shown(leaf)} does not chain to any of the {len(roots)} trusted certificates"
     return SignatureError(Problem.CERTIFICATE_CHAIN, told)
 
 
@@ -231,9 +231,9 @@ def _require_authority(issuer: Certificate, length: int, at: datetime) -> None:
         _require_understood(issuer)
         constraints = _extension(issuer, x509.BasicConstraints)
         if not constraints or not constraints.ca:
-            raise _usage(f"{shown} is no authority's (CA), and issued a certificate")
+            raise _usage(f"{shown} issued a certificate, but is not a CA")
         if constraints.path_length is not None and length > constraints.path_length:
-            raise _usage(f"{shown} allows {constraints.path_length} authorities below it, and there are {length}")
+            raise _usage(f"{shown} has path length {constraints.path_length}, but {length} CAs are below it")
         usage = _extension(issuer, x509.KeyUsage)
         if usage and not usage.key_cert_sign:
             raise _usage(f"{shown} has no key usage keyCertSign")

@@ -67,7 +67,7 @@ def _differences(
 
 
 def _excuse(path: str, refused: Mapping[str, str]) -> str:
-    return f", and no signature that lets it be so: {refused[path]}" if path in refused else ""
+    return f"; it is declared as a signature, but does not count: {refused[path]}" if path in refused else ""
 
 
 def _changed(path: str, signed: str, found: str, names: Mapping[str, str]) -> str:

@@ -84,7 +84,8 @@ def _signer(material: Fields) -> tuple[str, tuple[bytes, ...]]:
         return "", _certificates(material.child("x509CertificateChain"))
     if found == ["certificate"]:
         raise SignatureError(
-            Problem.UNSUPPORTED, f"{material.at('certificate')}: keyless Sigstore is no method that is supported"
+            Problem.UNSUPPORTED,
+            f"{material.at('certificate')}: keyless Sigstore is not supported: sign with a key or a certificate",
         )
     raise malformed(f"{material.path}: must hold either publicKey or x509CertificateChain")
 

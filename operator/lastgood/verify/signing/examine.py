@@ -90,7 +90,7 @@ def examine_all(
         if not fallen:
             return found
         # A bundle over other files is no signature of this checkpoint, but a file in it like any other.
-        problems |= {index: f"it is no signature of these files: {found[index]}"[:_SHOWN] for index in fallen}
+        problems |= {index: f"it does not sign these files: {found[index]}"[:_SHOWN] for index in fallen}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,7 +147,7 @@ def _held(item: SignatureFile, signer: Proven, files: Sequence[FileEntry], besid
 def _by_certificate(envelope: Envelope, roots: Sequence[Certificate], at: datetime) -> tuple[SignatureFact, ...]:
     signers = require_signers(envelope.certificates, roots, at)
     if not signers[0].key.made(envelope.signature, envelope.signed):
-        raise SignatureError(Problem.BAD_SIGNATURE, "the signature is not the one of the bundle's certificate")
+        raise SignatureError(Problem.BAD_SIGNATURE, "the key of the bundle's certificate did not make the signature")
     return tuple(
         SignatureFact(
             method=Method.CERTIFICATE,
@@ -168,5 +168,5 @@ def _by_key(envelope: Envelope, keys: Sequence[PublicKey]) -> SignatureFact:
         if key.made(envelope.signature, signed):
             return SignatureFact(method=Method.KEY, key_id=key.key_id)
     if any(key.hint == envelope.hint for key in keys):
-        raise SignatureError(Problem.BAD_SIGNATURE, "the signature is not right: the bundle was changed after signing")
-    raise SignatureError(Problem.UNKNOWN_KEY, "the signature is by no public key that was given")
+        raise SignatureError(Problem.BAD_SIGNATURE, "the signature is invalid: the bundle was changed after signing")
+    raise SignatureError(Problem.UNKNOWN_KEY, "none of the trusted public keys made the signature")

@@ -127,7 +127,7 @@ def load_private_key(pem: bytes, password: bytes | None = None) -> PrivateKey:
         wrong = "has no password, and one was given" if password else "is encrypted, and no password was given"
         raise malformed(f"the private key {wrong}") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise malformed("the private key cannot be read: it is no PEM text, or the password is wrong") from None
+        raise malformed("the private key cannot be read: it is not PEM text, or the password is wrong") from None
     PublicKey.of(key.public_key(), "the private key")
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SignatureError(Problem.UNSUPPORTED_KEY, f"the private key {_WHAT_TO_DO}")

@@ -38,7 +38,7 @@ def sign(
     if not files:
         raise SignatureError(Problem.NOTHING_SIGNED, "there is no file to sign")
     if certificates and certificates[0].key_id != key.public.key_id:
-        raise SignatureError(Problem.CERTIFICATE_CHAIN, "the first certificate is not the one of the private key")
+        raise SignatureError(Problem.CERTIFICATE_CHAIN, "the first certificate does not match the private key")
     if len(certificates) > MAX_CERTIFICATES:
         raise SignatureError(Problem.TOO_LARGE, f"there are more than {MAX_CERTIFICATES} certificates")
     payload = write_statement(files, name=name, claims=claims, ignored=ignored)

@@ -92,7 +92,7 @@ def _path(item: Fields, *, alone: bool) -> str:
     if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise malformed(f"{item.at('name')}: {printable(name)} must be relative, without '..', '.' or empty segments")
     if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
-        raise malformed(f"{item.at('name')}: {printable(name)} is no valid UTF-8")
+        raise malformed(f"{item.at('name')}: {printable(name)} is not valid UTF-8")
     return name
 
 

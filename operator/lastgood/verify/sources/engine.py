@@ -57,7 +57,7 @@ def verify_source(
         if digest != expected:
             _require_steady(source, digest, limits, meter)
     except RefusedEntryError as error:
-        return run.result(Verdict.MISMATCH, expected, f"{shown} cannot be {expected}: {error}", error.findings)
+        return run.result(Verdict.MISMATCH, expected, f"{shown} cannot match {expected}: {error}", error.findings)
     except (UnreadableError, OSError) as error:
         said = str(error) if isinstance(error, UnreadableError) else str(UnreadableError.of("the copy", error))
         return run.result(Verdict.UNREADABLE, expected, f"{shown} could not be read: {said}")
@@ -76,7 +76,9 @@ def _require_steady(source: Source, digest: str, limits: Limits, meter: Meter) -
     """
     meter.begin()
     if _Run(meter=meter).read(source, limits) != digest:
-        raise UnsteadyError("it gave different bytes when it was read again")
+        raise UnsteadyError(
+            "two reads returned different bytes; check the disk or network, and that nothing writes to it"
+        )
 
 
 @dataclass(kw_only=True)
@@ -92,7 +94,7 @@ class _Run:
             self.files.append(self._file(entry, chunks))
         self.files.sort(key=lambda file: file.path)
         if not self.files:
-            raise NothingToCheckError("the source holds no file, and nothing to check is not a pass")
+            raise NothingToCheckError("the source has no files: there is nothing to verify")
         return f"sha256:{self.files[0].sha256}" if self.single else manifest_digest(self.files)
 
     @property

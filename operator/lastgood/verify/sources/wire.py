@@ -35,11 +35,11 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # and nothing else is unpacked: a small body cannot grow
 }
 _WORDS: Final = {
-    401: "wants other credentials (401)",
-    403: "does not allow it (403)",
-    404: "has nothing there (404)",
-    412: "has another version by now (412): it changed while it was read",
-    429: "is asked too often (429)",
+    401: "refused the credentials, or requires some (401)",
+    403: "denied access (403)",
+    404: "was not found (404)",
+    412: "changed while it was read (412)",
+    429: "is rate limited (429)",
 }
 _check: ContextVar[Check] = ContextVar("_check", default=go_on)  # of the request that this thread waits for
 
@@ -122,7 +122,8 @@ class Answer:
             raise UnreadableError(f"{self._shown} {words}")
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
-            raise UnsupportedError(f"{self._shown} answered packed as {printable(encoding, 60)}; none is unpacked")
+            told = f"answered with Content-Encoding {printable(encoding, 60)}, which is not supported"
+            raise UnsupportedError(f"{self._shown} {told}")
 
 
 class Web:
@@ -215,9 +216,9 @@ def _told(shown: str) -> Iterator[None]:
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
         raise _UnreachableError(f"{shown} cannot be reached: {_said(error)}") from None
     except httpcore.TimeoutException:
-        raise UnreadableError(f"{shown} stalled") from None
+        raise UnreadableError(f"{shown} stopped sending data") from None
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError) as error:
-        raise UnreadableError(f"{shown} broke off: {_said(error)}") from None
+        raise UnreadableError(f"the connection to {shown} broke: {_said(error)}") from None
 
 
 def _said(error: Exception) -> str:

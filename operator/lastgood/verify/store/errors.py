@@ -27,7 +27,8 @@ class MismatchError(VerifyError):
     """What was read is not what it should be; nothing of it was left behind."""
 
     def __init__(self, shown: str, expected: str, actual: str | None) -> None:
-        super().__init__(f"{shown} is {actual or 'refused'}, expected {expected}")
+        mismatch = f"is {actual}, expected {expected}" if actual else f"cannot match {expected}"
+        super().__init__(f"{shown} {mismatch}")
         self.expected = expected
         self.actual = actual
 

@@ -345,7 +345,7 @@ def _publish(store: Path, room: Work, label: str) -> str:
         for name in _labels(label):
             if _renamed(room, kept, name):
                 return f"{EVIDENCE}/{name}"
-    raise StoreError(f"{EVIDENCE}/{label} is there {_MAX_SAME} times; name the incident otherwise")
+    raise StoreError(f"{EVIDENCE}/{label} exists {_MAX_SAME} times already; name another incident")
 
 
 def _renamed(room: Work, kept: int, name: str) -> bool:
@@ -366,4 +366,4 @@ def _make(kept: int, label: str) -> str:
             continue
         os.fsync(kept)
         return name
-    raise StoreError(f"{EVIDENCE}/{label} is there {_MAX_SAME} times; name the incident otherwise")
+    raise StoreError(f"{EVIDENCE}/{label} exists {_MAX_SAME} times already; name another incident")

@@ -95,7 +95,9 @@ def require_ours(status: os.stat_result, shown: str) -> None:
         StoreError: if it is a link or anything else that we never make.
     """
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise StoreError(f"{shown} is neither a file nor a directory, so it is not ours; look at it and remove it")
+        raise StoreError(
+            f"{shown} is neither a file nor a directory, so lastgood did not create it; inspect and remove it"
+        )
 
 
 def descend(top: int, names: Sequence[str]) -> int:

@@ -113,7 +113,7 @@ def checked_files(source: Source, limits: Limits, check: Check) -> Iterator[tupl
         paths.append(entry.path)
         yield entry, chunks
     if not paths:
-        raise NothingToCheckError("there is no file, and nothing to check is not a pass")
+        raise NothingToCheckError("the source has no files: there is nothing to verify")
 
 
 def parents_of(path: str) -> Iterator[str]:

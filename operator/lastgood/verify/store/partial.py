@@ -144,15 +144,15 @@ def _names(parent: int) -> list[str]:
 def _sweep_one(name: str, parent: int, before: float) -> str | None:
     status = status_in(parent, name)
     if not _OURS.fullmatch(name) or status is None or not stat.S_ISDIR(status.st_mode):
-        return "it is not ours"
+        return "lastgood did not create it"
     if status.st_mtime > before:
-        return "it is too young"
+        return "it changed too recently (--older-than)"
     try:
         descriptor = enter(parent, name)
     except OSError as error:
         raise StoreError(f"{PARTIAL}/{name} cannot be opened: {error.strerror}") from error
     with opened(descriptor):
         if not _lock(descriptor):
-            return "somebody is at work on it"
+            return "another process is using it"
         remove(name, parent)
     return None

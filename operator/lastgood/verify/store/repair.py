@@ -133,6 +133,6 @@ def _place(store: Path, place: str, room: Work) -> None:
     *parents, name = place.split("/")
     with directory(store, *parents) as parent, writing(place):
         if status_in(parent, name) is not None:
-            raise StoreError(f"{place} is there again: somebody else repairs it too; look at what he did")
+            raise StoreError(f"{place} exists again: another process repaired it too; inspect it")
         move(CONTENT, room.descriptor, name, parent)
     make_read_only(store, place)

@@ -141,7 +141,7 @@ _Protection = Callable[[_Snapshot, Protected, datetime], str | None]
 
 
 def _lists_incomplete(_: _Snapshot, protected: Protected, __: datetime) -> str | None:
-    return None if protected.complete else "what is needed could not be listed to the end"
+    return None if protected.complete else "could not list everything that must be kept"
 
 
 def _serves(snapshot: _Snapshot, protected: Protected, _: datetime) -> str | None:
@@ -161,7 +161,7 @@ def _is_pinned(snapshot: _Snapshot, protected: Protected, _: datetime) -> str | 
 
 
 def _of_no_known_model(snapshot: _Snapshot, _: Protected, __: datetime) -> str | None:
-    return "nobody knows whose it is" if None in snapshot.models else None
+    return "it belongs to no known model" if None in snapshot.models else None
 
 
 def _too_young(snapshot: _Snapshot, _: Protected, before: datetime) -> str | None:

@@ -105,7 +105,7 @@ class TestVerifyJob:
         read = read_examined(Fields(json.loads(short), strict=False).child("examined"))
         assert read is not None
         assert facts == 0 or read.facts or len(identity.encode()) > 600
-        assert len(read.facts) == facts or "had no room" in read.problems[0].message
+        assert len(read.facts) == facts or "did not fit" in read.problems[0].message
 
     @given(
         lighter=st.integers(0, 300),

@@ -68,8 +68,8 @@ def rows(read: Read) -> dict[str, tuple[str, ...]]:
 def test_every_snapshot_of_the_model_has_its_reason_by_the_operator_s_rules() -> None:
     read = Read(deployment=deployment(), snapshots=[snapshot(1), snapshot(2), snapshot(3, model="letters")])
     found = rows(read)
-    assert found["digits-v1"][:2] == ("goes here", "goes here")
-    assert found["digits-v2"] == ("no", "no", "BeingLeft: it is the current snapshot")
+    assert found["digits-v1"][:2] == ("chosen", "chosen")
+    assert found["digits-v2"] == ("skipped", "skipped", "BeingLeft: it is the current snapshot")
     assert set(found) == {"digits-v1", "digits-v2"}
     assert "a rollback would go to digits-v1, an emergency to digits-v1" in prospects(read, NOW).notes
 
@@ -77,7 +77,7 @@ def test_every_snapshot_of_the_model_has_its_reason_by_the_operator_s_rules() ->
 def test_quarantine_is_told_from_what_the_operator_wrote() -> None:
     mark = {"scope": "All", "by": "mia", "reason": "stolen", "incident": "INC-1", "since": TIME}
     found = rows(Read(deployment=deployment(), snapshots=[snapshot(1, quarantine=mark), snapshot(2)]))
-    assert found["digits-v1"][:2] == ("no", "no")
+    assert found["digits-v1"][:2] == ("skipped", "skipped")
     assert found["digits-v1"][2].startswith("Quarantined: ")
 
 
@@ -102,12 +102,12 @@ def test_what_was_not_read_is_said() -> None:
     read = Read(deployment=deployment(), snapshots=[snapshot(2)], unread=("what policies refuse is not known here",))
     notes = prospects(read, NOW).notes
     assert "what policies refuse is not known here" in notes
-    assert any(note.startswith("a quarantine is shown as the operator last wrote it") for note in notes)
+    assert any(note.startswith("quarantines are shown as of the last reconcile of each snapshot") for note in notes)
 
 
 def test_where_the_operator_says_something_else_that_is_said() -> None:
     other = Read(deployment=deployment(lastKnownGood=""), snapshots=[snapshot(1), snapshot(2)])
-    assert any("status.lastKnownGood says none" in note for note in prospects(other, NOW).notes)
+    assert any("status.lastKnownGood is none" in note for note in prospects(other, NOW).notes)
 
 
 def test_snapshot_that_cannot_be_understood_is_named() -> None:

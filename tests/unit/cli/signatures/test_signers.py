@@ -131,7 +131,7 @@ class TestCertificates:
     def test_chain_to_another_root_is_refused(self, arguments: tuple[str, ...], capsys: Capture) -> None:
         code, told = body(capsys, *arguments, "other.crt", "--identity", IDENTITY)
         assert (code, told["verdict"]) == (1, "SignatureUntrusted")
-        assert "leads to none of the 1 certificates that are trusted" in told["message"]
+        assert "does not chain to any of the 1 trusted certificates" in told["message"]
 
     def test_expired_certificate_that_model_signing_accepts_is_refused(self, place: Path, capsys: Capture) -> None:
         root = authority()

@@ -207,10 +207,10 @@ class TestVerify:
         [
             (["digits"], "--digest or --signature: one is required; without a check nothing passes"),
             (["digits", "--signature", "model.sig"], "--signature: needs a --public-key"),
-            (["digits", "--public-key", "pub.pem"], "--public-key: belongs to --signature"),
-            (["digits", "--identity", "a"], "--identity: belongs to --signature"),
-            (["digits", "--threshold", "1"], "--threshold: belongs to --signature"),
-            (["digits", "--allow-left-out"], "--allow-left-out: belongs to --signature"),
+            (["digits", "--public-key", "pub.pem"], "--public-key: requires --signature"),
+            (["digits", "--identity", "a"], "--identity: requires --signature"),
+            (["digits", "--threshold", "1"], "--threshold: requires --signature"),
+            (["digits", "--allow-left-out"], "--allow-left-out: requires --signature"),
             (["digits", "--manifest", "a"], "--digest or --signature"),
         ],
     )

@@ -90,7 +90,7 @@ def test_text(text: str, reason: str, to: str, before: datetime | None, incident
 def test_text_that_is_not_understood_is_all_reason(text: str) -> None:
     wish = parse_wish(text)
     assert (wish.reason, wish.to, wish.before) == (text, "", None)
-    assert "is not valid" in wish.error
+    assert "is invalid: must be" in wish.error
 
 
 def test_incident_in_a_text_that_is_not_understood() -> None:
@@ -164,7 +164,7 @@ def test_rollback_that_is_not_understood_is_rejected_once_with_a_sentence() -> N
     assert step is not None
     assert isinstance(step.action, UpdateDeployment)
     assert (step.reason, step.tell) == (Reason.REQUEST_REJECTED, Tell.WARNING)
-    assert "to='Digits_V1' is not valid; write 'to=<snapshot>: <reason>'" in step.message
+    assert "to='Digits_V1' is invalid: must be the name of a snapshot; write '[to=<snapshot>] " in step.message
     assert requested(declaring(observed, status=step.action.status)) is None
 
 

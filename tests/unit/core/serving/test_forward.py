@@ -227,7 +227,7 @@ def test_other_manager_of_a_variable_stops_the_first_switch() -> None:
     step = step_of(first_switch(owned(**ENV)))
     assert (step.reason, step.action) == (Reason.FIELD_OWNED, None)
     assert "'argocd' owns variable MODEL_PATH of container server" in step.message
-    assert "name in spec.snapshot the one that it has the value of" in step.message
+    assert "set spec.snapshot to the snapshot that the workload already has" in step.message
     assert "then leave the variable out of the manifest, and apply that server-side" in step.message
 
 

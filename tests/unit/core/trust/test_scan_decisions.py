@@ -53,7 +53,7 @@ def test_scan_decides(observed: Observed, reason: Reason | None) -> None:
     assert why(observed) == reason
 
 
-UNKNOWN = replace(FOUND, rule="unidentified", file="weights.bin", evidence="no format that we know begins so")
+UNKNOWN = replace(FOUND, rule="unidentified", file="weights.bin", evidence="unknown file signature")
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_refusal_of_what_could_not_be_judged_says_how_to_allow_it() -> None:
     assert of
     found = ineligible(replace(observed, trust=(replace(observed.trust[0], fail_on=Severity.CRITICAL),)), LEAVING, of)
     assert found
-    assert "could not be judged, which refuses at any failOn unless p sets spec.scan.allowUnjudged" in found[1]
+    assert "to accept it, set spec.scan.allowUnjudged in p" in found[1]

@@ -57,7 +57,7 @@ def test_file_beside_that_nobody_who_counts_has_signed_is_not_exempt(
 ) -> None:
     judged = asked(*facts, trust=ONLY_ALICE, beside=vouched(facts, policies, now=NOW))
     assert (judged.signed, judged.reason) == (False, Reason.FILES_LEFT_OUT)
-    assert "a file outside signature 1" in judged.message
+    assert "a file that signature 1 does not cover" in judged.message
 
 
 def test_signer_of_another_policy_may_sign_beside() -> None:

@@ -133,7 +133,7 @@ async def test_one_namespace_cannot_fill_the_quarantine_of_all() -> None:
     many = {key(f"sha256:{number:064x}", "greedy"): "x" for number in range(PER_NAMESPACE)}
     world = World(**many)
     await world.quarantine.refresh()
-    with pytest.raises(ForbiddenError, match="256 digests of greedy"):
+    with pytest.raises(ForbiddenError, match="greedy already has 256 quarantined digests"):
         await world.quarantine.add("greedy", BAD, {"reason": "one more"})
     await world.quarantine.add("other", BAD, {"reason": "theirs"})
     assert key(BAD, "other") in world.data()

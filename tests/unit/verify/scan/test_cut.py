@@ -56,7 +56,7 @@ def test_many_low_findings_do_not_push_out_the_worst(
     result = told(tmp_path, *found)
     assert result.findings[0].rule == "worst"
     assert (result.verdict, len(result.findings), result.left_out) == (ScanVerdict.FINDING, 200, 801)
-    assert "801 more, none graver" in result.message
+    assert "801 more, none more severe" in result.message
 
 
 def test_many_grave_anomalies_do_not_hide_that_there_was_a_finding(tmp_path: Path) -> None:

@@ -350,5 +350,5 @@ def test_listing_with_a_million_names_is_refused_before_it_fills_the_memory() ->
 
 
 def test_manifest_whose_kind_is_a_list_is_refused_and_no_failure_of_ours() -> None:
-    with pytest.raises(RefusedEntryError, match="mediaType is no text"):
+    with pytest.raises(RefusedEntryError, match="mediaType is not a string"):
         parse_manifest(json.dumps({"schemaVersion": 2, "mediaType": [], "layers": []}).encode(), Limits())

@@ -81,7 +81,7 @@ def test_retain_only_says_what_it_would_do_until_it_is_told_to(
     ("more", "said"),
     [
         pytest.param(["--store", ""], "--store: must not be empty", id="a variable that is not set is no directory"),
-        pytest.param(["--store", "STORE", "--apply"], "there is none", id="no limit, and so nothing that is beyond it"),
+        pytest.param(["--store", "STORE", "--apply"], "requires a limit", id="no limit, and so nothing beyond it"),
         pytest.param(["--store", "STORE", "--keep-last", "1", "--pin", OTHER, "--apply"], OTHER, id="a pin of nothing"),
     ],
 )

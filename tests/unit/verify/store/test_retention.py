@@ -104,7 +104,7 @@ def test_what_is_needed_stays_and_says_why(list_name: str, why: str) -> None:
 def test_an_incomplete_list_keeps_everything() -> None:
     decided = decide([held(0), held(1)], keep_last=1, complete=False)
     assert deleted(decided) == []
-    assert {item.why for item in decided.keep} == {"what is needed could not be listed to the end"}
+    assert {item.why for item in decided.keep} == {"could not list everything that must be kept"}
 
 
 def test_a_snapshot_of_no_known_model_stays() -> None:
@@ -233,8 +233,8 @@ def test_link_in_place_of_a_snapshot_is_not_deleted_through(
     place = store / path_of(old_and_new[0].digest)
     place.unlink()
     place.symlink_to(outside)
-    assert "not ours" in apply(delete(old_and_new[0]), store).stayed[0][1]
-    assert "not ours" in listing(store).strange[0][1]
+    assert "lastgood did not create it" in apply(delete(old_and_new[0]), store).stayed[0][1]
+    assert "lastgood did not create it" in listing(store).strange[0][1]
     assert (outside / "precious").exists()
 
 
@@ -243,7 +243,7 @@ def test_one_stray_link_hides_nothing_else(store: Path, tmp_path: Path, old_and_
     found = listing(store, model="digits")
     assert found.held == old_and_new
     assert [path for path, _ in found.strange] == ["sha256/00"]
-    assert "not ours; look at it and remove it" in found.strange[0][1]
+    assert "lastgood did not create it; inspect and remove it" in found.strange[0][1]
 
 
 def test_evidence_and_other_files_are_no_snapshots(store: Path, old_and_new: tuple[Held, Held]) -> None:

@@ -43,20 +43,20 @@ def test_nothing_to_sweep_in_a_new_store(store: Path) -> None:
 
 def test_what_is_young_stays(store: Path, partial: Path) -> None:
     leave(partial, age=DAY / 2)
-    assert sweep(store).left == ((LEFT, "it is too young"),)
+    assert sweep(store).left == ((LEFT, "it changed too recently (--older-than)"),)
 
 
 @pytest.mark.parametrize("name", ["notes", "capture-1", "capture-" + "0" * 33, "evidence", "capture-" + "A" * 32])
 def test_what_is_not_ours_stays(store: Path, partial: Path, name: str) -> None:
     leave(partial, name)
-    assert sweep(store, older_than=-1).left == ((name, "it is not ours"),)
+    assert sweep(store, older_than=-1).left == ((name, "lastgood did not create it"),)
     assert (partial / name / "content" / "deep" / "1.bin").exists()
 
 
 def test_what_somebody_works_on_stays_however_old_it_looks(store: Path) -> None:
     with work(store, "capture") as room:
         os.utime(store / room.path, (1000, 1000))
-        assert sweep(store).left == ((room.name, "somebody is at work on it"),)
+        assert sweep(store).left == ((room.name, "another process is using it"),)
     assert sweep(store).left == ()
 
 
@@ -70,7 +70,7 @@ def test_what_another_process_works_on_stays(store: Path) -> None:
 def test_link_in_place_of_a_leftover_is_not_followed(store: Path, partial: Path, tmp_path: Path) -> None:
     target = leave(tmp_path, "target")
     (partial / LEFT).symlink_to(target)
-    assert sweep(store, older_than=-1).left == ((LEFT, "it is not ours"),)
+    assert sweep(store, older_than=-1).left == ((LEFT, "lastgood did not create it"),)
     assert (target / "content" / "deep" / "1.bin").exists()
 
 

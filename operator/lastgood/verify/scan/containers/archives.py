@@ -25,19 +25,19 @@ def expand(part: Part, context: Context) -> Iterator[Part | Finding]:
     if part.format is Format.TORCH:
         return  # raw numbers: an archive in them is none
     if part.format is Format.COMPRESSED:
-        message = "it is compressed in a way that is not looked into"
+        message = "not scanned: unsupported compression"
         yield anomaly(Severity.HIGH, "not-checked-compressed", part.name, message, part.head[:8].hex())
     elif part.place.codec is not Codec.STORED:
         yield from _packed(part)
     elif part.depth >= _MAX_DEPTH and part.format in _ARCHIVES:
-        yield finding(Severity.HIGH, "archive-depth", part.name, f"more than {_MAX_DEPTH} archives in one another")
+        yield finding(Severity.HIGH, "archive-depth", part.name, f"archives nested more than {_MAX_DEPTH} deep")
     else:
         yield from _open(part, context)
 
 
 def _packed(part: Part) -> Iterator[Part | Finding]:
     if part.format in _ARCHIVES:
-        message = "an archive that is compressed inside another one is not looked into"
+        message = "not scanned: compressed archive inside an archive"
         yield anomaly(Severity.HIGH, "not-checked-compressed", part.name, message, str(part.format))
     elif part.format is Format.NUMPY:
         yield from object_pickle(part)
@@ -75,7 +75,7 @@ def _members(
 ) -> Iterator[Part | Finding]:
     """Yield the members; where the archive is in torch's layout, its data.pkl says which of them are raw numbers."""
     if (total := sum(member.size for member in listed)) > zips.BOMB * max(part.size, 2**20):
-        message = "its members are far more than it takes together, so they are not looked at"
+        message = "possible decompression bomb: the members unpack to far more than the archive's size; not scanned"
         yield finding(Severity.HIGH, "archive-bomb", part.name, message, f"{part.size} to {total} bytes")
         return
     folder = torchfile.folder_of([member.name for member in listed])

@@ -220,7 +220,7 @@ def _differences(shown: str, member: Member, row: tuple[int, ...], local: tuple[
     # Where sizes follow the data, the header has zeros, or the sizes all the same.
     follow = bool(row[2] & _DESCRIPTOR) and not any(stated)
     if name != member.name or row[3] != member.method or (not follow and stated != sizes):
-        message = "its own header says otherwise than the directory: what is loaded depends on the loader"
+        message = "its local header differs from the central directory: what is loaded depends on the loader"
         evidence = f"{name!r} method {row[3]} sizes {stated}, directory: method {member.method} sizes {sizes}"
         yield finding(Severity.HIGH, "zip-mismatch", shown, message, evidence)
 
@@ -236,13 +236,13 @@ def path_findings(archive: str, name: str) -> Iterator[Finding]:
 def _content(part: Part, member: Member, start: int, shown: str) -> Iterator[Part | Finding]:
     codec = _CODECS.get(member.method)
     if codec is None:
-        message = f"it is packed with method {member.method}, which is not looked into"
+        message = f"not scanned: unsupported compression method {member.method}"
         yield finding(Severity.HIGH, "zip-method", shown, message)
         return
     if codec is Codec.STORED and member.packed != member.size:
         yield finding(Severity.HIGH, "zip-mismatch", shown, "its sizes differ though it is not compressed")
     if member.size > BOMB * max(member.packed, 2**20) and codec is not Codec.STORED:
-        message = "it unpacks to far more than it takes"
+        message = "possible decompression bomb: it unpacks to far more than its packed size"
         yield finding(Severity.HIGH, "archive-bomb", shown, message, f"{member.packed} to {member.size} bytes")
     size = member.packed if codec is Codec.STORED else member.size
     if member.name.endswith("/") and not size:
@@ -278,5 +278,5 @@ def _gaps(part: Part, placed: Sequence[tuple[int, int]], end: int) -> Iterator[F
         yield finding(Severity.HIGH, "zip-overlap", part.name, message)
     hidden = sum(max(0, following[0] - before[1] - _MAX_DESCRIPTOR) for before, following in pairwise(edges))
     if hidden:
-        message = "bytes between the members that the directory does not tell of"
+        message = "hidden bytes between the members"
         yield finding(Severity.HIGH, "zip-hidden-data", part.name, message, f"{hidden} bytes")

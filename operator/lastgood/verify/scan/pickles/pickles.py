@@ -59,7 +59,7 @@ def _acts(asked: Asked) -> bool:
 def judge(part: Part, asked: Asked, extra: frozenset[str]) -> Iterator[Finding]:
     """Yield what is wrong with what a pickle asks for."""
     if asked.escaped:
-        message = "reading this pickle did something that reading never does; it was stopped"
+        message = "the sandboxed pickle reader did something forbidden and was stopped: treat the file as malicious"
         yield finding(Severity.CRITICAL, "pickle-escape", part.name, message, asked.escaped)
     if part.format is not Format.PICKLE and not asked.imports and not asked.extensions:
         yield from _unclaimed(part, asked)  # another format, or bytes that the claim scanner tells of
@@ -72,7 +72,7 @@ def judge(part: Part, asked: Asked, extra: frozenset[str]) -> Iterator[Finding]:
 
 def _unclaimed(part: Part, asked: Asked) -> Iterator[Finding]:
     if asked.at_limit and part.format in _LOADED_AS_PICKLE:
-        message = "if it is a pickle, it takes too much, and not all of it was looked at"
+        message = "not fully scanned as a pickle: over the time or memory limit"
         yield finding(Severity.HIGH, "pickle-limits", part.name, message, asked.error)
 
 
@@ -99,10 +99,10 @@ def _imports(part: Part, asked: Asked, extra: frozenset[str]) -> Iterator[Findin
 
 def _requests(part: Part, asked: Asked) -> Iterator[Finding]:
     for code in asked.extensions[:5]:
-        message = "it uses an extension code, whose meaning is the loading program's own: what it calls is not known"
+        message = "it calls an object by extension code, which only the loading program can resolve"
         yield finding(Severity.HIGH, "pickle-extension", part.name, message, f"code {code}")
     for persistent in asked.persistent[:5]:
-        message = "it asks its loader for an object by a persistent id, whose meaning is the loading program's own"
+        message = "it requests an object by persistent id, which only the loading program can resolve"
         yield finding(Severity.HIGH, "pickle-persistent-id", part.name, message, persistent)
     for name in asked.changed[:5]:
         message = f"it changes {name} itself, for all of the program that loads it"
@@ -116,7 +116,7 @@ def _requests(part: Part, asked: Asked) -> Iterator[Finding]:
 
 def _ending(part: Part, asked: Asked) -> Iterator[Finding]:
     if asked.full:
-        message = "it asks for more different things than a model has; not all of them are listed"
+        message = "it imports or calls more than a model needs; the list is incomplete"
         yield finding(Severity.CRITICAL, "pickle-limits", part.name, message)  # as what is not listed may be
     if not asked.error:
         return

@@ -72,7 +72,8 @@ def ask(part: Part, context: Context) -> Asked:
     """
     limits = context.limits
     if len(context.exhausting) >= limits.pickle_failures:
-        return Asked(calls={}, sizes={}, error=f"more than {limits.pickle_failures} pickles before it took too much")
+        error = f"more than {limits.pickle_failures} earlier pickles exceeded the limits; not scanned"
+        return Asked(calls={}, sizes={}, error=error)
     try:
         asked = _ask(part, limits)
     except UnreadableError:

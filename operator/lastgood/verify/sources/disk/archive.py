@@ -61,7 +61,7 @@ def _some(unpacker: "zlib._Decompress", data: Chunk) -> tuple[bytes, bytes]:
     try:
         out = unpacker.decompress(data, _CHUNK)
     except zlib.error:
-        raise RefusedEntryError("a packed layer is no gzip") from None
+        raise RefusedEntryError("a packed layer is not a gzip stream") from None
     return out, unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
 
 
@@ -93,7 +93,7 @@ def _header(stream: "_Stream") -> tarfile.TarInfo | None:
     try:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
-        raise RefusedEntryError("a layer is no tar, or a damaged one") from None
+        raise RefusedEntryError("a layer is not a tar archive, or it is damaged") from None
     if header.size < 0:
         raise RefusedEntryError("a layer has a file of a negative size")
     return header

@@ -75,7 +75,7 @@ def _below(base: int, path: str) -> int:
 def _walk(descriptor: int, limits: Limits, check: Check) -> list[tuple[str, Stamp]]:
     files = walk(descriptor, limits, _meter(check)).files
     if not files:
-        raise NothingToCheckError("the directory holds no file, and nothing to check is not a pass")
+        raise NothingToCheckError("the directory has no files: there is nothing to verify")
     return list(files.items())
 
 

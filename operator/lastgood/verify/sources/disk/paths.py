@@ -24,10 +24,10 @@ def take_path(name: str, kind: str) -> str:
     try:
         path = require_relative(name)
     except ValueError as error:
-        raise RefusedEntryError(f"{shown} is no {error}") from None
+        raise RefusedEntryError(f"{shown} is not a {error}") from None
     raw = path.encode()
     if not path or len(raw) > _MAX_PATH or any(len(part) > _MAX_NAME for part in raw.split(b"/")):
-        raise RefusedEntryError(f"{shown} is no path that a file system takes")
+        raise RefusedEntryError(f"{shown} is not a path that a file system takes")
     return path
 
 

@@ -42,8 +42,8 @@ class Room:
         with self._lock:
             if self._taken + size > self._capacity:
                 raise LimitError(
-                    f"copies to look into may take {self._capacity} bytes together, and there is no room for this one; "
-                    "give them more (LASTGOOD_SCRATCH_BYTES, or scratch.sizeLimit of the chart)"
+                    f"the scratch volume (limit {self._capacity} bytes) has no room for this copy; "
+                    "raise LASTGOOD_SCRATCH_BYTES (chart: scratch.sizeLimit)"
                 )
             self._taken += size
 

@@ -111,11 +111,11 @@ class Registry:
         try:
             realm = parse_url(text, "realm")
         except ValueError:
-            raise UnsupportedError(f"{self.origin} asks for a token and does not say where to get it") from None
+            raise UnsupportedError(f"{self.origin} requires a token, but does not say from where") from None
         if realm.origin not in {self.origin, self.credentials.token_origin if self.credentials else None}:
             raise CredentialsError(
-                f"{self.origin} asks for a token from {realm.origin}; nothing was sent there, because the "
-                "credentials do not name it as their tokenHost"
+                f"{self.origin} requires a token from {realm.origin}; credentials not sent: "
+                "set tokenHost to that host in the credentials"
             )
         return realm
 
@@ -126,7 +126,7 @@ def _location(url: Url, answer: Answer) -> Url:
     try:
         target = parse_url(urljoin(f"{url.origin}{url.path}", text), "location")
     except ValueError:
-        raise UnsupportedError(f"{url.shown} redirects to what is no URL") from None
+        raise UnsupportedError(f"{url.shown} redirects to what is not a URL") from None
     if url.origin.scheme == "https" and target.origin.scheme != "https":
         raise UnsupportedError(f"{url.shown} redirects from https to http, which is not followed")
     return target

@@ -69,7 +69,7 @@ def parse_manifest(body: bytes, limits: Limits) -> tuple[Layer, ...]:
         raise LimitError(told, limit="max_files")
     found = tuple(_layer(number, value) for number, value in enumerate(layers, start=1) if not _is_empty(value))
     if not found:
-        raise NothingToCheckError("the manifest has no layer with a file, and nothing to check is not a pass")
+        raise NothingToCheckError("the manifest has no layer with a file: there is nothing to verify")
     return found
 
 
@@ -79,14 +79,14 @@ def _document(body: bytes) -> Mapping[str, Any]:
     except JsonError as error:
         raise RefusedEntryError(f"the manifest {error.phrase}") from None
     if not isinstance(document, dict):
-        raise RefusedEntryError("the manifest is no JSON object")
+        raise RefusedEntryError("the manifest is not a JSON object")
     return document
 
 
 def _require_kind(document: Mapping[str, Any]) -> None:
     kind = document.get("mediaType", MANIFEST)
     if not isinstance(kind, str):
-        raise RefusedEntryError("the manifest's mediaType is no text")
+        raise RefusedEntryError("the manifest's mediaType is not a string")
     if kind in _INDEXES or "manifests" in document:
         raise UnsupportedError("the reference names an index; name one of its manifests by that one's digest")
     if kind != MANIFEST:
@@ -101,7 +101,7 @@ def _is_empty(value: object) -> bool:
 
 def _layer(number: int, value: object) -> Layer:
     if not isinstance(value, dict):
-        raise RefusedEntryError(f"layer {number} of the manifest is no object")
+        raise RefusedEntryError(f"layer {number} of the manifest is not an object")
     digest, size, kind = value.get("digest"), value.get("size"), value.get("mediaType")
     notes = value.get("annotations") or {}
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -109,7 +109,9 @@ def _layer(number: int, value: object) -> Layer:
     if type(size) is not int or not 0 <= size <= MAX_JSON_INTEGER:
         raise RefusedEntryError(f"layer {number} of the manifest has no size")
     if not isinstance(kind, str) or not isinstance(notes, dict):
-        raise RefusedEntryError(f"layer {number} of the manifest has no mediaType, or annotations that are no object")
+        raise RefusedEntryError(
+            f"layer {number} of the manifest has no mediaType, or annotations that are not an object"
+        )
     form = _form(number, kind, notes)
     path = take_path(_name(number, notes), f"layer {number},") if form is Form.RAW else ""
     return Layer(digest=digest, size=size, form=form, path=path)

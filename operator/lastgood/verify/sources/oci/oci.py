@@ -101,7 +101,7 @@ class OciSource:
                 empty = False
                 yield listing.add(entry), chunks
         if empty:
-            raise NothingToCheckError("the artifact holds no file, and nothing to check is not a pass")
+            raise NothingToCheckError("the artifact has no files: there is nothing to verify")
 
     def _layers(self, limits: Limits, check: Check) -> tuple[Layer, ...]:
         digest = self.reference.digest
