@@ -107,7 +107,7 @@ def test_a_request_that_cannot_be_read_is_rejected_with_an_event(world: World) -
 
     told = world.event("RequestRejected", "before='yesterday' is invalid: must be an RFC 3339 time")
     assert told["type"] == "Warning"
-    assert "to=<snapshot>: <reason>" in told["message"]
+    assert "[to=<snapshot>] [before=<time>]: <reason>" in told["message"]
     assert world.list("modelrollback") == []
     assert world.model_path() == "/models/digits/2"
 
