@@ -104,14 +104,14 @@ class Observed:
     `checked` and `verifying` hold this process's verifications by snapshot; `tallies` and `checks` are by trigger and
     by check of the active rollback; `taken` are record names that somebody else's objects have; `refused` are the
     snapshots, by name, whose switch the API server did not allow, the records, by name, and the digests whose
-    quarantine it did not, with the time; `switched_first` has the records for which this process has switched before
-    it had the lock, and to what; `began` is when the rollback that is asked about begins, where it has no lock yet;
-    `nonce` is 32 hex digits that nobody can foresee; `heard` is what external scanners told this process.
-    `remembered` is what is kept of this ModelDeployment beyond its deletion, None where it could not be read yet, with
-    a sentence why not; `recalled` means that its status has been completed from there. `unusable` says why triggers and
-    checks can never be looked at, by `trigger/NAME` and `check/NAME`; `watched` is since when this process has looked
-    at what serves, `unserved` when it last saw that not every pod serves it, and `asked` when it first saw each
-    annotation that waits to be acted on, by the key of its request.
+    quarantine it did not, with the time; `switched_first` has the records for which this process has switched before it
+    had the lock, and to what; `began` is when the rollback that is asked about begins, where it has no lock yet;
+    `nonce` is 32 hex digits that nobody can foresee; `heard` is what external scanners told this process. `remembered`
+    is what is kept of this ModelDeployment beyond its deletion, None where it could not be read yet, with a sentence
+    why not; `recalled` means that its status has been completed from there. `unusable` says why triggers and checks can
+    never be looked at, by `trigger/NAME` and `check/NAME`; `watched` is since when this process has looked at what
+    serves, `unserved` when it last saw that not every pod serves it, and `asked` when it first saw each annotation that
+    waits, by the key of its request.
     """
 
     now: datetime
@@ -367,8 +367,7 @@ class Step:
     """What a rule answers: why, in words; what to do; which facts changed; and when to look again (seconds).
 
     A step without an action and without changed facts is a wait, and its reason is what `Ready` says. Where it warns or
-    alerts, people hear of it once for each reason and what it is `about`: see alerts.py. `together` is what follows
-    from the same look, and is written to another object at the same time.
+    alerts, people hear of it once for each reason and what it is `about`. `together` is written at the same time.
     """
 
     reason: Reason
@@ -385,8 +384,8 @@ class Step:
 class Decision:
     """A batch of actions, why, and when to look again (seconds; None: when something changes).
 
-    The actions may be carried out at the same time, in any order, and in part: whatever of them was done, the next
-    decision goes on from there. `alerts` are what is told beside it.
+    They may be carried out at the same time, in any order, and in part: the next decision goes on from what was done.
+    `alerts` are what is told beside it.
     """
 
     reason: Reason
