@@ -80,10 +80,7 @@ class Drift:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What the API server, or a policy in it, did not allow: when last, and how often in a row.
-
-    It says nothing about what was to be written: it is asked for again, after pauses that grow.
-    """
+    """What the API server, or a policy in it, did not allow: when last, how often in a row; it is asked for again."""
 
     at: datetime
     count: int = 1
