@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lastgood.api.facts.deployment_status import Held
+from lastgood.api.facts.remembered import NOTHING
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Outcome, Reason, RecordName
@@ -16,6 +17,7 @@ from lastgood.core.decide import decide
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.rollback.closing import serve
 from lastgood.core.state import (
+    REMEMBERED,
     Action,
     Drift,
     Observed,
@@ -162,6 +164,27 @@ def test_availability_is_recorded_with_the_outcome_where_nothing_else_is_waited_
     assert (status.available_at, status.outcome) == (NOW, Outcome.SUCCEEDED)
     status = status_of(decide(after(AVAILABLE)))
     assert status.available_at == AVAILABLE["available_at"]
+
+
+def test_what_was_left_is_kept_before_the_outcome_where_that_write_was_lost() -> None:
+    lost = replace(after(AVAILABLE), remembered=NOTHING)
+    (kept,) = decide(lost).actions
+    assert isinstance(kept, Remember)
+    assert [item.digest for item in kept.facts.left] == [digest(3)]
+    then = decide(replace(lost, remembered=kept.facts))
+    assert ended(then) == (Outcome.SUCCEEDED, Reason.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "reason"),
+    [
+        pytest.param({"remembered_problem": ""}, Reason.WAITING, id="not read yet"),
+        pytest.param({"remembered_problem": "forbidden"}, Reason.SUCCEEDED, id="cannot be read"),
+        pytest.param({"remembered": NOTHING, "refused": {REMEMBERED: Refusal(at=NOW)}}, Reason.SUCCEEDED, id="refused"),
+    ],
+)
+def test_outcome_waits_for_what_is_kept_and_for_no_obstacle_to_it(unknown: Any, reason: Reason) -> None:
+    assert decide(replace(after(AVAILABLE), **({"remembered": None} | unknown))).reason == reason
 
 
 @pytest.mark.parametrize(
