@@ -240,7 +240,7 @@ class Reconciler:
                 await self._actor.act(key, action)
 
     async def _write(self, key: Key, turn: Turn[Observed]) -> None:
-        """Carry out a decision about a ModelDeployment: told first, and then all at the same time."""
+        """Carry out a decision about a ModelDeployment: told first, and then all at the same time, and what follows."""
         observed, writes = turn.observed, list[Write]()
         for action in turn.actions:
             match action:
@@ -255,6 +255,7 @@ class Reconciler:
         if writes:
             await self._tell(observed, turn.decision)
         await _together(*(self._actor.act(key, action, observed) for action in writes))
+        await _together(*(self._actor.act(key, action, observed) for action in turn.then if isinstance(action, Write)))
 
     async def _tell(self, observed: Observed, decision: Decision) -> None:
         """Say what is done, and what else people have to hear of."""

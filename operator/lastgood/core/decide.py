@@ -133,16 +133,21 @@ def _waiting(observed: Observed, steps: Sequence[Step], after: float | None) -> 
 
 def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
     first = step.action
-    steps = rollback.opening(observed, step, first) if isinstance(first, CreateRecord) else (step, *step.together)
-    kept = next((kept for item in steps if (kept := remember.beside(observed, item))), None)
+    steps = rollback.opening(observed, step, first) if isinstance(first, CreateRecord) else (step,)
     return Decision(
         reason=step.reason,
         message=step.message,
-        actions=tuple(action for item in steps if (action := _reported(observed, item))) + ((kept,) if kept else ()),
+        actions=_writes(observed, steps),
+        then=_writes(observed, step.then),
         requeue_after=after,
         tell=step.tell,
-        alerts=steps[1:],
+        alerts=(*steps[1:], *step.then),
     )
+
+
+def _writes(observed: Observed, steps: Sequence[Step]) -> tuple[Action, ...]:
+    own = tuple(action for item in steps if (action := _reported(observed, item)))
+    return own + tuple(kept for item in steps if (kept := remember.beside(observed, item)))
 
 
 def _reported(observed: Observed, step: Step) -> Action | None:

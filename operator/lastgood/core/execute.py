@@ -87,12 +87,13 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn(Generic[Seen]):
-    """Read these afresh, and carry these actions out: all of it may go out together, in any order."""
+    """Read these afresh, and carry these actions out, all of it together and in any order; `then` comes after."""
 
     observed: Seen
     decision: Decision
     reads: frozenset[What] = frozenset()
     actions: tuple[Action, ...] = ()
+    then: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,7 @@ def execute(
         if observed is None or decision is None or not decision.actions:
             return Rest(observed=observed, decision=decision)
         turn = _turn(observed, decision, known, needs)
-        for action in turn.actions:
+        for action in (*turn.actions, *turn.then):
             if problem := refused(observed, action):
                 raise RefusedError(f"{type(action).__name__} ({decision.reason}) was refused: {': '.join(problem)}")
         if (yield turn) is Answer.CONFLICT:
@@ -147,7 +148,7 @@ def execute(
             yield Turn(observed=observed, decision=decision, reads=ALL)
             known = ALL
             continue
-        known |= turn.reads | _answered(turn.actions)
+        known |= turn.reads | _answered((*turn.actions, *turn.then))
         if any(isinstance(action, RunChecks) for action in turn.actions):
             return Rest(observed=observed, decision=decision)
     raise TransientError(f"did not converge after {MOST_STEPS} steps")
@@ -159,7 +160,8 @@ def _turn(observed: Seen, decision: Decision, known: frozenset[What], needs: Nee
     missing = needs.get(type(first), frozenset()) - known
     if missing:
         return Turn(observed=observed, decision=decision, reads=missing)
-    return Turn(observed=observed, decision=decision, reads=_meanwhile(decision.actions), actions=decision.actions)
+    reads = _meanwhile(decision.actions)
+    return Turn(observed=observed, decision=decision, reads=reads, actions=decision.actions, then=decision.then)
 
 
 def _meanwhile(actions: tuple[Action, ...]) -> frozenset[What]:

@@ -364,7 +364,7 @@ class Step:
     """What a rule answers: why, in words; what to do; which facts changed; and when to look again (seconds).
 
     A step without an action and without changed facts is a wait, and its reason is what `Ready` says. Where it warns or
-    alerts, people hear of it once for each reason and what it is `about`. `together` is written at the same time.
+    alerts, people hear of it once for each reason and what it is `about`. `then` follows once it is written.
     """
 
     reason: Reason
@@ -374,7 +374,7 @@ class Step:
     after: float | None = None
     tell: Tell = Tell.NOBODY
     about: str = ""
-    together: tuple["Step", ...] = ()
+    then: tuple["Step", ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -382,12 +382,13 @@ class Decision:
     """A batch of actions, why, and when to look again (seconds; None: when something changes).
 
     They may be carried out at the same time, in any order, and in part: the next decision goes on from what was done.
-    `alerts` are what is told beside it.
+    `then` follows once all of them are done, and only then. `alerts` are what is told beside it.
     """
 
     reason: Reason
     message: str
     actions: tuple[Action, ...] = ()
+    then: tuple[Action, ...] = ()
     requeue_after: float | None = None
     tell: Tell = Tell.NOBODY
     alerts: tuple[Step, ...] = ()

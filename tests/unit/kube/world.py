@@ -60,7 +60,9 @@ class Server:
     ) -> Body:
         self._write("patch")
         found = self._found(resource, namespace, name)
-        wanted = body.get("metadata", {}).get("resourceVersion")
+        wanted, uid = (body.get("metadata", {}).get(key) for key in ("resourceVersion", "uid"))
+        if uid not in (None, found["metadata"].get("uid")):
+            raise ConflictError(status=409, reason="Conflict", message="the UID in the precondition differs")
         if wanted not in (None, found["metadata"]["resourceVersion"]):
             raise ConflictError(status=409, reason="Conflict", message="the object has been modified")
         merged = merge(found, body)

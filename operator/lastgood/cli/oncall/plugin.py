@@ -195,7 +195,7 @@ _HOW: Final = {
     "a rollback or an emergency would use it or not. What you have no access to is listed below the table.",
     "rollback": "With --to, only to that snapshot. The operator verifies the target's bytes, writes a ModelRollback, "
     "switches the workload, waits for the pods and runs the checks.",
-    "emergency": "INCIDENT: [to=SNAPSHOT] [before=TIME] NUMBER: TEXT. "
+    "emergency": "INCIDENT is '[to=SNAPSHOT] [before=TIME] NUMBER: TEXT', such as 'to=digits-v1 INC-42: backdoor'. "
     "A recently verified target is switched first and verified right afterwards.",
     "records": "Sorted by creation time, including records that people created; `kubectl get modelrollbacks` sorts "
     "by name.",

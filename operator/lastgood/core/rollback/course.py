@@ -289,7 +289,7 @@ def found_switched(run: Run) -> Step | None:
     known = run.having(switched_at=run.observed.now, candidates=run.status.candidates or run.choice[1])
     message = f"the workload was switched from {run.spec.source or 'nothing'} to {run.status.target}"
     serving = switched.now_serving(known)
-    return replace(known.note(Reason.SWITCHED, message), together=(serving,) if serving else ())
+    return replace(known.note(Reason.SWITCHED, message), then=(serving,) if serving else ())
 
 
 def no_candidate(run: Run) -> Step | None:

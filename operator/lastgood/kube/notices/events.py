@@ -14,7 +14,7 @@ from lastgood.api.names import FIELD_MANAGER
 from lastgood.errors import LastgoodError
 from lastgood.kube.api import redact
 from lastgood.kube.api.client import Client
-from lastgood.kube.api.problems import NotFoundError, quiet
+from lastgood.kube.api.problems import ConflictError, ForbiddenError, InvalidError, NotFoundError, quiet
 from lastgood.kube.api.resources import EVENTS
 from lastgood.kube.calm import HOLD_SECONDS, Calm
 from lastgood.kube.notices.fair_queue import FairQueue
@@ -50,7 +50,8 @@ class _Posting:
     @property
     def words(self) -> tuple[str, str, str]:
         """Return what makes two Events the same."""
-        return self.subject.get("uid", ""), self.reason, self.message
+        kind, name = self.subject.get("kind", ""), self.subject.get("name", "")
+        return self.subject.get("uid") or f"{kind}/{self.namespace}/{name}", self.reason, self.message
 
 
 @dataclass(kw_only=True)
@@ -61,10 +62,14 @@ class _Series:
     at: float  # of the clock, in seconds: when they were last queued
     count: int = 1
     name: str = ""
+    uid: str = ""
 
 
 class Events:
-    """A sink that writes Events when there is time; what is said again is counted in the Event that there is."""
+    """A sink that writes Events when there is time.
+
+    What is said again is counted in the Event that there is, at most once a minute: what was said last may be missing.
+    """
 
     def __init__(
         self,
@@ -100,7 +105,7 @@ class Events:
             return
         dropped = self._waiting.put(posting.namespace, posting)
         if dropped is not None:
-            self._recent.pop(dropped.words, None)  # nobody has read it
+            self._forget(dropped)
             told = (dropped.namespace, dropped.reason, dropped.message)
             logger.warning("Event queue is full; dropped an Event of %s, %s: %s", *told)
 
@@ -110,8 +115,18 @@ class Events:
             posting = await self._waiting.take()
             await asyncio.sleep(self._bucket.wait())
             await self._give_way(posting)
-            await self._post(posting)
-            self._waiting.done()
+            try:
+                await self._post(posting)
+            except Exception:
+                self._forget(posting)
+                raise
+            finally:
+                self._waiting.done()
+
+    def _forget(self, posting: _Posting) -> None:
+        """Let it be said again at once: nobody has read it."""
+        if (known := self._recent.get(posting.words)) and not known.name:
+            del self._recent[posting.words]
 
     async def _give_way(self, posting: _Posting) -> None:
         """Let what presses go first, unless too many Events wait, or this one has waited for long enough."""
@@ -125,7 +140,7 @@ class Events:
             async with asyncio.timeout(seconds):
                 await self._waiting.join()
         except TimeoutError:
-            logger.warning("%d Events were not written", len(self._waiting))
+            logger.warning("not all Events were written in %g s; %d are waiting", seconds, len(self._waiting))
 
     def _said_lately(self, posting: _Posting) -> bool:
         now, known = self._clock(), self._recent.get(posting.words)
@@ -151,16 +166,15 @@ class Events:
             logger.log(quiet(error), "cannot write the Event %s (%s): %s", *told)
 
     async def _created(self, posting: _Posting, series: _Series) -> None:
-        body = self._body(posting, series)
-        await self._client.create(EVENTS, posting.subject["namespace"], body)
-        series.name = body["metadata"]["name"]
+        answer = await self._client.create(EVENTS, posting.subject["namespace"], self._body(posting, series))
+        series.name, series.uid = str(answer["metadata"]["name"]), str(answer["metadata"]["uid"])
 
     async def _counted(self, posting: _Posting, series: _Series) -> bool:
-        """Say in the Event that there is how often it was said; it may be gone."""
+        """Say in the Event that there is how often it was said; it may be gone, another's, or not to be changed."""
+        body, namespace = {"metadata": {"uid": series.uid}, **_how_often(series)}, posting.subject["namespace"]
         try:
-            body = _how_often(series)
-            await self._client.patch(EVENTS, posting.subject["namespace"], series.name, body, metadata_only=True)
-        except NotFoundError:
+            await self._client.patch(EVENTS, namespace, series.name, body, metadata_only=True)
+        except (NotFoundError, ConflictError, ForbiddenError, InvalidError):
             return False
         return True
 

@@ -142,9 +142,9 @@ def test_pods_are_waited_for_until_the_deadline() -> None:
     assert decide(replace(starting, workload=workload(V2, rollout=stale))).reason == Reason.WAITING
 
 
-def test_switch_and_what_serves_since_are_written_together() -> None:
-    found = locked(world(workload=workload(V2)), record(**INTENT))
-    noted, serving, kept = decide(found).actions
+def test_what_serves_since_a_switch_follows_its_record_in_the_same_turn() -> None:
+    decision = decide(locked(world(workload=workload(V2)), record(**INTENT)))
+    (noted,), (serving, kept) = decision.actions, decision.then
     assert isinstance(noted, UpdateRecord)
     assert noted.status.switched_at == NOW
     assert isinstance(serving, UpdateDeployment)
@@ -155,7 +155,7 @@ def test_switch_and_what_serves_since_are_written_together() -> None:
 def test_where_only_what_serves_was_written_the_switch_is_recorded_as_well() -> None:
     observed = after(SWITCHED)
     running = replace(observed, records=(record("by-hand", **INTENT),))
-    assert [type(action) for action in decide(running).actions] == [UpdateRecord]
+    assert ([type(action) for action in decide(running).actions], decide(running).then) == ([UpdateRecord], ())
     assert status_of(decide(running)).switched_at == NOW
 
 

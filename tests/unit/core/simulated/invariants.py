@@ -93,6 +93,8 @@ def at_rest(simulation: "Simulation") -> None:
     for record in simulation.records.values():
         assert record.status.outcome is not None, f"{record.name} has no outcome"
         assert record.status.outcome_reason or not simulation.trusted
+        switched = bool(record.status.switched_at) or not simulation.trusted
+        assert switched or all(item.by != record.name for item in status.history), "serves by what has not switched"
     asked = [request for request in pending(observed) if request.annotation != RESUME]
     assert not asked, f"nobody acted on {asked}"
     for (name, wish), count in simulation.made.items():

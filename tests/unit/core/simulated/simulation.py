@@ -101,10 +101,13 @@ class Simulation(Seeing):
     def _take(self, turn: Turn[Any]) -> Answer:
         """Carry out the actions of a turn one after the other; what is read afresh here is what is seen anyway."""
         living, done = self.memory, True
-        for action in reversed(turn.actions) if self.second_first else turn.actions:
-            if self.memory is living:
-                done = self._carry_out(action, turn.observed) and done
-        return Answer.DONE if done else Answer.CONFLICT
+        for batch in (turn.actions, turn.then):
+            for action in reversed(batch) if self.second_first else batch:
+                if self.memory is living:
+                    done = self._carry_out(action, turn.observed) and done
+            if not done:
+                return Answer.CONFLICT
+        return Answer.DONE
 
     def _carry_out(self, action: Action, observed: Any) -> bool:
         """Carry out an action as far as it gets; tell whether it was done."""

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastgood.kube.api import redact
+from lastgood.kube.api.problems import ApiError, ConflictError, ForbiddenError, InvalidError
+from lastgood.kube.api.resources import EVENTS
 from lastgood.kube.calm import Calm
 from lastgood.kube.notices.events import WAITING, Bucket, Events
 from lastgood.kube.notices.notice import EventType, Notice, Notices, Subject
@@ -270,6 +272,56 @@ async def test_what_is_said_again_after_the_event_is_gone_is_another() -> None:
     now = 61.0 + 3600  # the API server keeps it no longer
     audit.tell(again)
     assert [event["count"] for event in await posted(audit, server)] == [2, 1]
+
+
+@pytest.mark.parametrize("error", [ForbiddenError, InvalidError, ConflictError])
+async def test_an_event_that_may_not_be_counted_is_written_anew(error: type[ApiError]) -> None:
+    server, now = Server(), 0.0
+
+    def refuse(verb: str) -> None:
+        if verb == "patch":
+            raise error(status=400, reason="No", message="a policy")
+
+    server.before = refuse
+    audit = Events(server, clock=lambda: now)  # type: ignore[arg-type]  # the simulated server
+    for now in (0.0, 61.0):  # noqa: B007  # the clock reads it
+        audit.tell(said("v3 to v2", SUBJECT, event="Normal", reason="Switched"))
+        await posted(audit, server)
+    assert [event["count"] for event in server.objects.values()] == [1, 2]
+
+
+async def test_the_event_of_somebody_else_is_not_changed() -> None:
+    server, now = Server(), 0.0
+    audit = Events(server, clock=lambda: now)  # type: ignore[arg-type]  # the simulated server
+    again = said("v3 to v2", SUBJECT, event="Normal", reason="Switched")
+    audit.tell(again)
+    (event,) = await posted(audit, server)
+    server.put(EVENTS, {**event, "message": "theirs", "metadata": {**event["metadata"], "uid": "another"}})
+    now = 61.0
+    audit.tell(again)
+    await posted(audit, server)
+    assert sorted((each["message"], each["count"]) for each in server.objects.values()) == [
+        ("theirs", 1),
+        ("v3 to v2", 2),
+    ]
+
+
+async def test_what_breaks_the_writing_is_not_taken_for_said_and_keeps_nobody_waiting() -> None:
+    server = Server()
+
+    def broken(_: str) -> None:
+        raise ZeroDivisionError
+
+    server.before = broken
+    audit = Events(server)  # type: ignore[arg-type]  # the simulated server
+    notice = said("v3 to v2", SUBJECT, event="Normal", reason="Switched")
+    audit.tell(notice)
+    with pytest.raises(ZeroDivisionError):
+        await audit.run()
+    await audit.drain(seconds=0.1)
+    server.before = lambda _: None
+    audit.tell(notice)
+    assert len(await posted(audit, server)) == 1
 
 
 async def test_an_event_that_cannot_be_written_is_logged_and_forgotten(caplog: pytest.LogCaptureFixture) -> None:

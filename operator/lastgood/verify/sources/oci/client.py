@@ -115,7 +115,7 @@ class Registry:
         if realm.origin not in {self.origin, self.credentials.token_origin if self.credentials else None}:
             raise CredentialsError(
                 f"{self.origin} requires a token from {realm.origin}; credentials not sent: "
-                "set tokenHost to that host in the credentials"
+                "if you trust it, name it as tokenHost in the credentials"
             )
         return realm
 
