@@ -245,7 +245,7 @@ class Observer:
             return None
         known = self._parsed.get(key)
         if known is None or known[0] is not body:  # the body itself is kept: the id of one that is gone is given again
-            self._parsed[key] = known = (body, _parsed(key.kind, body))
+            self._parsed[key] = known = (body, _parsed(key.kind, body, known))
         return known[1]
 
 
@@ -273,7 +273,9 @@ def target_of(body: Body) -> str:
     return Fields(body, strict=False).child("spec").child("targetRef").text("name")
 
 
-def _parsed(kind: Kind, body: Body) -> object:
+def _parsed(kind: Kind, body: Body, known: tuple[Body, Any] | None) -> object:
+    if known and isinstance(known[1], ModelDeployment) and known[0].get("spec") == body.get("spec"):
+        return known[1].again(body)
     try:
         return PARSERS[kind](body)
     except InvalidSpecError as error:

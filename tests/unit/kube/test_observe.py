@@ -6,7 +6,7 @@ from typing import Any
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.kube.cache import Cache, Key, Kind
 from lastgood.kube.memory import Memory
-from lastgood.kube.observe import Observer
+from lastgood.kube.observe import Invalid, Observer
 
 KEY = Key(Kind.WORKLOAD, "ml", "server")
 
@@ -64,3 +64,35 @@ def test_body_is_parsed_once() -> None:
     cache.put(Kind.WORKLOAD, body(1))
     assert observed._parse(KEY) is observed._parse(KEY)  # noqa: SLF001  # it is what every pass asks
     assert not isinstance(observed._parse(KEY), ModelDeployment)  # noqa: SLF001  # the same
+
+
+def deployment(version: int, *, uid: str = "1", model: str = "digits", **status: Any) -> dict[str, Any]:
+    spec = {
+        "model": model,
+        "snapshot": "digits-v1",
+        "targetRef": {"name": "server"},
+        "bindings": [{"env": {"container": "server", "name": "MODEL_PATH"}, "value": "/models/$(path)"}],
+    }
+    metadata = {"namespace": "ml", "name": "digits", "uid": uid, "resourceVersion": str(version)}
+    metadata["annotations"] = {"lastgood.dev/rollback": str(version)}  # type: ignore[assignment]  # JSON
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+def test_deployment_is_what_its_last_body_says_also_where_its_spec_is_not_read_again() -> None:
+    cache, key = Cache(), Key(Kind.DEPLOYMENT, "ml", "digits")
+    observed = observer(cache)
+    for body_ in (
+        deployment(1),
+        deployment(2, uid="1", snapshot="digits-v1", digest="sha256:" + "a" * 64),
+        deployment(3, uid="1", snapshot="digits-v2"),
+        deployment(4, uid="2", snapshot="digits-v2"),  # made anew
+        deployment(5, uid="2", model="letters"),
+        deployment(6, uid="2", model=""),
+        deployment(7, uid="2", model="letters", snapshot="digits-v3"),
+    ):
+        cache.put(Kind.DEPLOYMENT, body_)
+        found = observed._parse(key)  # noqa: SLF001  # it is what every pass asks
+        if body_["spec"]["model"]:
+            assert found == ModelDeployment.from_body(body_)
+        else:
+            assert isinstance(found, Invalid)

@@ -1,7 +1,7 @@
 """`ModelDeployment`: which snapshot a workload serves, what unhealthy means, and what to do then."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -93,6 +93,11 @@ class ModelDeployment:
             suspend=spec.flag("suspend"),
             status=DeploymentStatus.from_body(body).of(meta.uid),
         )
+
+    def again(self, body: Mapping[str, Any]) -> "ModelDeployment":
+        """Parse a later body with the same spec: most writes change nothing but the status."""
+        meta = Meta.from_body(body)
+        return replace(self, meta=meta, status=DeploymentStatus.from_body(body).of(meta.uid))
 
 
 def _trigger(item: Fields) -> Trigger:
