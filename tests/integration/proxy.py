@@ -14,6 +14,7 @@ import yaml
 from aiohttp import web
 
 from lastgood.kube.api.credentials import Credentials
+from lastgood.kube.api.wire import lines
 
 CHUNK: Final = 64 * 1024
 LARGEST: Final = 16 * 1024 * 1024
@@ -96,7 +97,7 @@ class Proxy:
             response = web.StreamResponse(status=answer.status, headers=passed_on(answer.headers))
             with contextlib.suppress(ConnectionError):  # the operator has died meanwhile
                 await response.prepare(request)
-                async for chunk in answer.content.iter_chunked(CHUNK):
+                async for chunk in pieces(request, answer.content):
                     if self._is_stalled(request):
                         self.held.append((response, chunk))
                     else:
@@ -132,6 +133,16 @@ class Proxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
+
+
+async def pieces(request: web.Request, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield an answer in pieces; a watch by whole events, for half of one that is held is an event that never comes."""
+    if "watch" not in request.query:
+        async for chunk in content.iter_chunked(CHUNK):
+            yield chunk
+        return
+    async for line in lines(content):
+        yield line + b"\n"
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:

@@ -45,7 +45,7 @@ async def test_a_killed_operator_is_replaced_when_its_lease_is_over(here: Edge, 
     with replica(here, tmp_path, "first") as first:
         await until(first.told, what="the first operator works")
         with replica(here, tmp_path, "second") as second:
-            await until(lambda: "listed" in (tmp_path / "second.err").read_text(), what="the second is ready")
+            await until(lambda: "caches synced" in (tmp_path / "second.err").read_text(), what="the second is ready")
             await poke(here, "one")
             await until(lambda: len(first.told()) >= 2, what="the first works on")
             assert await writers(here) == {"first"}
@@ -61,7 +61,7 @@ async def test_an_operator_that_ends_hands_over_at_once(here: Edge, tmp_path: Pa
     with replica(here, tmp_path, "first") as first:
         await until(first.told, what="the first operator works")
         with replica(here, tmp_path, "second") as second:
-            await until(lambda: "listed" in (tmp_path / "second.err").read_text(), what="the second is ready")
+            await until(lambda: "caches synced" in (tmp_path / "second.err").read_text(), what="the second is ready")
             assert first.end() < 5
             assert first.told()[-1] == {"closed": True}
             assert first.process.returncode == 0
@@ -83,7 +83,7 @@ async def test_a_frozen_operator_cannot_write_when_it_wakes_up(here: Edge, tmp_p
     with replica(here, tmp_path, "first") as first:
         await until(first.told, what="the first operator works")
         with replica(here, tmp_path, "second") as second:
-            await until(lambda: "listed" in (tmp_path / "second.err").read_text(), what="the second is ready")
+            await until(lambda: "caches synced" in (tmp_path / "second.err").read_text(), what="the second is ready")
             first.process.send_signal(signal.SIGSTOP)
             await until(second.told, what="the second operator works")
             await here.client.patch(CONFIGMAPS, here.namespace, NOTE, {"data": {"first": None}})
