@@ -4,7 +4,6 @@ import json
 import math
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -21,6 +20,7 @@ from tests.cluster import Cluster
 
 Body = dict[str, Any]
 Figures = Mapping[str, float | str]
+ROOT: Final = Path(__file__).parents[1]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -54,46 +54,26 @@ def circumstances() -> dict[str, float | str]:
     return {"cpus": str(os.cpu_count()), "load_before": os.getloadavg()[0]}
 
 
-def against(script: str, ref: str, *, rounds: int, arguments: Sequence[str]) -> Figures:
-    """Run a benchmark of this checkout and of another commit by turns, and return the mean of each figure, and `ratio`.
-
-    A machine is a fifth faster in one minute than in the next: each round goes there and back, this one first and last.
-    """
-    root, figures = Path(__file__).parents[1], dict[str, list[dict[str, float]]](now=[], before=[])
-    with _worktree(root, ref) as other:
-        folders = {"now": root, "before": other}
-        for number, which in enumerate(("now", "before", "before", "now") * rounds, start=1):
-            to_stderr(f"run {number} of {4 * rounds}: {ref if which == 'before' else 'this checkout'}")
-            command = (sys.executable, f"bench/{script}", "--json", *arguments)
-            environment = os.environ | {"PYTHONPATH": str(folders[which] / "operator")}
-            done = subprocess.run(command, cwd=folders[which], env=environment, stdout=subprocess.PIPE, check=True)
-            figures[which].append({key: each for key, each in json.loads(done.stdout).items() if _is_number(each)})
-    return _compared(figures["before"], figures["now"])
-
-
-def _compared(before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]]) -> Figures:
+def compared(now: Figures, before: Figures) -> Figures:
+    """Return each figure of this checkout and of another commit, and `ratio`: above 1 is more than before."""
     found: dict[str, float | str] = {}
-    for name in now[0].keys() & before[0].keys() - {"load_before"}:
-        earlier, later = (statistics.fmean(run[name] for run in runs) for runs in (before, now))
-        found |= {f"{name}_before": round(earlier, 2), f"{name}_now": round(later, 2)}
-        found[f"{name}_ratio"] = round(later / earlier, 3) if earlier else "-"
-    return dict(sorted(found.items()))
-
-
-def _is_number(figure: object) -> bool:
-    return isinstance(figure, int | float) and not isinstance(figure, bool)
+    for name, later in now.items():
+        earlier = before[name]
+        found |= {f"{name}_before": earlier, f"{name}_now": later}
+        found[f"{name}_ratio"] = round(float(later) / float(earlier), 3) if float(earlier) else "-"
+    return found
 
 
 @contextmanager
-def _worktree(root: Path, ref: str) -> Iterator[Path]:
-    """Check out another commit beside this one for as long as the block."""
+def checked_out(ref: str) -> Iterator[Path]:
+    """Check out another commit for as long as the block."""
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "before"
-        subprocess.run(("git", "worktree", "add", "--quiet", "--detach", str(other), ref), cwd=root, check=True)
+        subprocess.run(("git", "worktree", "add", "--quiet", "--detach", str(other), ref), cwd=ROOT, check=True)
         try:
             yield other
         finally:
-            subprocess.run(("git", "worktree", "remove", "--force", str(other)), cwd=root, check=True)
+            subprocess.run(("git", "worktree", "remove", "--force", str(other)), cwd=ROOT, check=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,24 +110,20 @@ def account(cluster: Cluster, namespace: str, directory: Path) -> Path:
 
 
 @contextmanager
-def operator(cluster: Cluster, namespace: str, directory: Path, *, profile: str | None = None) -> Iterator[Operator]:
-    """Run the operator as a user does outside a cluster; its store and its logs are in the directory."""
+def operator(
+    cluster: Cluster, namespace: str, directory: Path, *, profile: str | None = None, tree: Path = ROOT
+) -> Iterator[Operator]:
+    """Run the operator of a checkout as a user does outside a cluster; its store and its logs are in the directory."""
     profiler = ("-m", "cProfile", "-o", profile) if profile else ()
     command = [
-        *(
-            sys.executable,
-            *profiler,
-            "-m",
-            "lastgood",
-            "run",
-            "--kubeconfig",
-            str(account(cluster, namespace, directory)),
-        ),
+        *(sys.executable, *profiler, "-m", "lastgood", "run"),
+        *("--kubeconfig", str(account(cluster, namespace, directory))),
         *("--namespace", namespace, "--operator-namespace", namespace),
         *("--store", str(directory), "--allow-loopback", "--liveness", ""),
     ]
+    environment = os.environ | {"PYTHONPATH": str(tree / "operator")}
     with (directory / "security.jsonl").open("wb") as out, (directory / "operator.log").open("wb") as errors:
-        process = subprocess.Popen(command, stdout=out, stderr=errors, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=out, stderr=errors, stdin=subprocess.DEVNULL, env=environment)
     try:
         yield Operator(process=process)
     finally:

@@ -4,6 +4,9 @@ The clock starts when the annotation is sent and stops when a watch on Deploymen
 known-good snapshot. In between the operator records the intent, takes the lock, chooses and switches; nothing is
 skipped. Beside it, from the same run: the round trip of the annotation's own PATCH, which no operator can beat.
 
+With --against, the operator of another commit runs beside this one, each on an API server of its own and with its own
+CRDs, and they take turns: one emergency here, one there. So both see the same seconds of this machine.
+
 Each rollback ends before the next is asked for: its record, the evidence of what it left, and the last of the Events
 about them are written. With --rest there is a pause as well. With --overlap the next is asked for as soon as one has
 switched, while the operator still quarantines, verifies and validates for those before it.
@@ -15,8 +18,8 @@ import gc
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +29,12 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, it finds its neighbours too
 
 from bench.common import (
+    ROOT,
+    Figures,
     Operator,
-    against,
+    checked_out,
     circumstances,
+    compared,
     deployment,
     operator,
     percentile,
@@ -65,23 +71,20 @@ MEANING: Final = {
 def main(argv: list[str] | None = None) -> int:
     """Measure and print; 1 if a rollback did not succeed."""
     arguments = parser().parse_args(argv)
-    if arguments.against:
-        count, title = ("--count", str(arguments.count)), f"Emergency rollback, latency, against {arguments.against}"
-        figures = against("latency.py", arguments.against, rounds=arguments.rounds, arguments=count)
-        show(figures, as_json=arguments.json, title=title, meaning={})
-        return 0
-    before = circumstances()
-    with (
-        running(pods=arguments.replicas > 0, audit=False, progress=to_stderr) as cluster,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        cluster.kubectl("apply", "--server-side", "-f", str(Path(__file__).parents[1] / "crds"))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    before, title = circumstances(), "Emergency rollback, latency"
+    with ExitStack() as stack:
+        trees = [ROOT]
+        if arguments.against:
+            trees.append(stack.enter_context(checked_out(arguments.against)))
+        places = [stack.enter_context(place(tree, arguments)) for tree in trees]
         gc.disable()  # the one who measures must not be what is slow now and then
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures = runner.run(measure(cluster, Path(folder), arguments))
-    show({**figures, **before}, as_json=arguments.json, title="Emergency rollback, latency", meaning=MEANING)
-    return 0 if figures["succeeded"] == figures["count"] else 1
+            found = runner.run(measure(places, arguments))
+    whole = all(figures["succeeded"] == figures["count"] for figures in found)
+    figures = compared(*found) if arguments.against else found[0]
+    meaning = {} if arguments.against else MEANING
+    show({**figures, **before}, as_json=arguments.json, title=title, meaning=meaning)
+    return 0 if whole else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,51 +96,93 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rest", type=float, default=0.0, metavar="SECONDS", help="wait between two rollbacks (0)")
     found.add_argument("--replicas", type=int, default=0, metavar="N", help="pods of each workload, by kwok (0)")
     found.add_argument("--profile", metavar="FILE", help="write a cProfile of the operator here")
-    found.add_argument("--against", metavar="COMMIT", help="measure another commit as well, by turns, and compare")
-    found.add_argument("--rounds", type=int, default=2, metavar="N", help="how often, with --against (2: 8 runs)")
+    found.add_argument("--against", metavar="COMMIT", help="run another commit beside this one, by turns, and compare")
     return found
 
 
-async def measure(cluster: Cluster, folder: Path, arguments: argparse.Namespace) -> dict[str, float | str]:
-    """Set everything up, measure, and return the figures."""
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an operator of some checkout can run."""
+
+    tree: Path
+    cluster: Cluster
+    folder: Path
+
+
+@contextmanager
+def place(tree: Path, arguments: argparse.Namespace) -> Iterator[Place]:
+    """Start an API server with the CRDs of a checkout."""
+    with (
+        running(pods=arguments.replicas > 0, audit=False, progress=to_stderr) as cluster,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        cluster.kubectl("apply", "--server-side", "-f", str(tree / "crds"))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        yield Place(tree=tree, cluster=cluster, folder=Path(folder))
+
+
+@dataclass(kw_only=True)
+class Side:
+    """An operator at work, and what was measured of it."""
+
+    client: Client
+    process: Operator
+    switches: "Seen"
+    events: "Seen"
+    times: list["Times"] = field(default_factory=list)
+
+    async def emergency(self, model: str, *, overlap: bool) -> None:
+        """Ask for one, and wait until it is over."""
+        self.times.append(await emergency(self.client, self.switches, model))
+        if not overlap:
+            await ended_wholly(self.client, self.events, model)
+
+
+async def measure(places: Sequence[Place], arguments: argparse.Namespace) -> list[Figures]:
+    """Set everything up, measure all places by turns, and return the figures of each."""
     models = [f"model-{number}" for number in range(arguments.count)]
-    connection = await Connection.open(str(cluster.kubeconfig))
+    async with AsyncExitStack() as stack:
+        sides = [await stack.enter_async_context(side(where, models, arguments)) for where in places]
+        used = [each.process.cpu_seconds for each in sides]
+        to_stderr(f"annotating {len(models)} ModelDeployments, one after another")
+        for number, model in enumerate(models):
+            for each in sides if number % 2 else reversed(sides):
+                await each.emergency(model, overlap=arguments.overlap)
+                await asyncio.sleep(arguments.rest)
+        outcomes = [await ended(each.client, len(models)) for each in sides]
+        return [summary(each, how, cpu) for each, how, cpu in zip(sides, outcomes, used, strict=True)]
+
+
+@asynccontextmanager
+async def side(where: Place, models: list[str], arguments: argparse.Namespace) -> AsyncIterator[Side]:
+    """Run the operator of a checkout, with every model served."""
+    connection = await Connection.open(str(where.cluster.kubeconfig))
     client = Client(connection)
     await client.create(NAMESPACES, None, {"metadata": {"name": NAMESPACE}})
-    with operator(cluster, NAMESPACE, folder, profile=arguments.profile) as process:
-        await prepare(client, folder, models, arguments.replicas)
-        used = process.cpu_seconds
-        to_stderr(f"annotating {len(models)} ModelDeployments, one after another")
+    with operator(where.cluster, NAMESPACE, where.folder, profile=arguments.profile, tree=where.tree) as process:
+        await prepare(client, where.folder, models, arguments.replicas)
         async with (
             watching(client, WORKLOADS, switched) as switches,
             watching(client, EVENTS, told) as events,
         ):
-            times = []
-            for model in models:
-                times.append(await emergency(client, switches, model))
-                if not arguments.overlap:
-                    await ended_wholly(client, events, model)
-                await asyncio.sleep(arguments.rest)
-        outcomes = await ended(client, len(models))
-        figures = summary(times, outcomes, process, used)
+            yield Side(client=client, process=process, switches=switches, events=events)
     await connection.close()
-    return figures
 
 
-def summary(times: list["Times"], outcomes: list[str], process: Operator, used: float) -> dict[str, float | str]:
+def summary(one: Side, outcomes: list[str], used: float) -> Figures:
     """Return the figures, in milliseconds."""
-    switched = [one.switched * 1000 for one in times]
-    patched = [one.patched * 1000 for one in times]
+    switched = [each.switched * 1000 for each in one.times]
+    patched = [each.patched * 1000 for each in one.times]
     return {
         "p50_ms": round(percentile(switched, 0.50), 2),
         "p99_ms": round(percentile(switched, 0.99), 2),
         "max_ms": round(max(switched), 2),
         "patch_p50_ms": round(percentile(patched, 0.50), 2),
         "patch_p99_ms": round(percentile(patched, 0.99), 2),
-        "count": len(times),
+        "count": len(one.times),
         "succeeded": outcomes.count("Succeeded"),
-        "cpu_ms_each": round((process.cpu_seconds - used) * 1000 / len(times), 1),
-        "rss_mb": round(process.resident_mb, 1),
+        "cpu_ms_each": round((one.process.cpu_seconds - used) * 1000 / len(one.times), 1),
+        "rss_mb": round(one.process.resident_mb, 1),
     }
 
 
