@@ -25,7 +25,7 @@ SNAPSHOT_STAMP = f"{GROUP}/snapshot"
 DIGEST_STAMP = f"{GROUP}/digest"
 
 QUARANTINE_CONFIG_MAP = "lastgood-quarantine"
-REMEMBERED_CONFIG_MAP = "lastgood-remembered-"  # and the namespace
+REMEMBERED_CONFIG_MAP = "lastgood-remembered-"  # and the namespace, and a number
 
 Digest = NewType("Digest", str)
 SnapshotName = NewType("SnapshotName", str)

@@ -66,13 +66,13 @@ class Feed:
             if namespace in ("", key.namespace):
                 self._queue.add(key)
 
-    def remembered_changed(self, namespace: str, names: Collection[str] | None) -> None:
-        """Ask for a pass of the ModelDeployments of which something else is kept than before; None is all.
+    def remembered_changed(self, namespace: str, names: Collection[str]) -> None:
+        """Ask for a pass of the ModelDeployments of which something else is kept than before.
 
         Each new one has what is kept read once: to look at all of its namespace then would cost n for each of n.
         """
         for key in self._cache.keys((Kind.DEPLOYMENT,)):
-            if key.namespace == namespace and (names is None or key.name in names):
+            if key.namespace == namespace and key.name in names:
                 self._queue.add(key)
 
     def deployments(self, namespace: str) -> list[str]:

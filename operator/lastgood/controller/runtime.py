@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from lastgood.api.names import QUARANTINE_CONFIG_MAP, REMEMBERED_CONFIG_MAP, Reason
+from lastgood.api.names import QUARANTINE_CONFIG_MAP, Reason
 from lastgood.controller.errands.retainer import Retainer
 from lastgood.controller.feed import Feed
 from lastgood.controller.host import Host
@@ -40,7 +40,7 @@ from lastgood.kube.notices.events import Events
 from lastgood.kube.notices.notice import Notice, Notices, Severity
 from lastgood.kube.notices.security_log import SecurityLog
 from lastgood.kube.shared.quarantine import Quarantine
-from lastgood.kube.shared.remembered import RememberedFacts
+from lastgood.kube.shared.remembered import RememberedFacts, names_for
 from lastgood.kube.shared.trust import TrustPolicies
 from lastgood.settings import Settings
 
@@ -314,7 +314,7 @@ def needed_rights(settings: Settings) -> list[Missing]:
 
 def _to_remember(settings: Settings) -> list[Missing]:
     """Where every namespace is watched, the role has no names: see charts/."""
-    names = [f"{REMEMBERED_CONFIG_MAP}{each}" for each in settings.namespaces] if settings.namespaces else [""]
+    names = [name for each in settings.namespaces for name in names_for(each)] if settings.namespaces else [""]
     own = (settings.operator_namespace,)
     return [right for name in names for right in rights_on([(CONFIGMAPS, ("get", "patch"))], own, name=name)]
 

@@ -2,7 +2,8 @@
 
 import json
 
-from lastgood.api.names import QUARANTINE_CONFIG_MAP, REMEMBERED_CONFIG_MAP
+from lastgood.api.names import QUARANTINE_CONFIG_MAP
+from lastgood.kube.shared.remembered import name_for, place_of
 from tests.integration.rights import with_rights_of_the_chart
 from tests.integration.world import FOLLOWED, Body, World, eventually
 
@@ -21,9 +22,14 @@ def deleted(world: World, *, snapshots: bool = False) -> None:
         world.kubectl("delete", "modelsnapshots", "--all", "--wait=true")
 
 
+def where(world: World) -> str:
+    """Return the ConfigMap with what is kept of the ModelDeployment."""
+    return name_for(place_of(world.namespace, "digits"))
+
+
 def kept(world: World) -> Body:
     """Return what is kept of the ModelDeployment beyond its deletion."""
-    found = world.get("configmap", f"{REMEMBERED_CONFIG_MAP}{world.namespace}").get("data", {})
+    found = world.get("configmap", where(world)).get("data", {})
     return dict(json.loads(found.get("digits", "{}")))
 
 
@@ -117,7 +123,7 @@ def test_deleted_in_mid_rollback_while_the_operator_is_down(world: World) -> Non
     world.request("mine", to="digits-v1", **{"from": {"snapshot": "digits-v2"}})
     eventually(lambda: world.model_path() == "/models/digits/1", what="the workload is switched")
     world.operator.kill()
-    world.kubectl("delete", "configmap", f"{REMEMBERED_CONFIG_MAP}{world.namespace}", "--ignore-not-found")
+    world.kubectl("delete", "configmap", where(world), "--ignore-not-found")
 
     deleted(world)
     world.apply(world.deployment("digits-v2", bindings=lame))
@@ -144,7 +150,7 @@ def test_an_administrator_has_it_forgotten(world: World) -> None:
     serve(world, 0, 2)
     world.annotate("modeldeployment/digits", "rollback", "wrong answers")
     world.rollback()
-    name = f"{REMEMBERED_CONFIG_MAP}{world.namespace}"
+    name = where(world)
 
     world.kubectl("delete", "configmap", name)
     eventually(lambda: kept(world).get("left"), what="it is written again from the status", within=120.0)
@@ -170,7 +176,7 @@ def test_without_the_right_to_read_it_an_emergency_goes_on_and_nothing_new_is_de
     with with_rights_of_the_chart(world, keep=lambda body: "rules" not in body or keep(body)):
         world.operator.start()
         world.apply(world.snapshot(1), world.snapshot(2), world.workload(), world.deployment("digits-v1"))
-        unread = f"cannot read ConfigMap {world.namespace}/{REMEMBERED_CONFIG_MAP}{world.namespace}"
+        unread = f"cannot read ConfigMap {world.namespace}/{where(world)}"
 
         def told() -> bool:
             """Tell whether it says why: for a moment it says that nothing has been read yet."""

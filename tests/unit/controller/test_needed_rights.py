@@ -3,13 +3,14 @@
 import pytest
 
 from lastgood.controller.runtime import needed_rights
+from lastgood.kube.shared.remembered import names_for
 from lastgood.settings import Settings
 
 
 @pytest.mark.parametrize(
     ("namespaces", "names"),
     [
-        (("ml", "nlp"), {"lastgood-quarantine", "lastgood-remembered-ml", "lastgood-remembered-nlp"}),
+        (("ml", "nlp"), {"lastgood-quarantine", *names_for("ml"), *names_for("nlp")}),
         (None, {"lastgood-quarantine", ""}),
     ],
 )
