@@ -76,9 +76,9 @@ REFUSED = [
     (
         snapshot(source={"store": {"path": "a"}, "pvc": {"claimName": "models", "path": "a"}}),
         "spec.source",
-        "keep one of `store`, `pvc`, `s3`, `oci` and `http`, and remove the others",
+        "source must name exactly one place",
     ),
-    (snapshot(source={}), "spec.source", "give `store` (the operator's own volume), `pvc`"),
+    (snapshot(source={}), "spec.source", "give one of `store` (the operator's own volume), `pvc`"),
     (snapshot(source={"ftp": {"host": "b"}}), "spec.source.ftp", "unknown field"),
     (snapshot(model="Digits 1"), "spec.model", "must be a DNS label"),
     (snapshot(runtime={"image": "a b"}), "spec.runtime.image", "must not contain white space"),
@@ -88,7 +88,7 @@ REFUSED = [
     (bound(NOTE, {**NOTE, "value": "x"}), "spec.bindings", "two bindings write the same annotation"),
     (bound(), "spec.bindings", "at least 1 items"),
     (bound({"value": "x"}), "spec.bindings[0]", "give one of"),
-    (bound({**ENV, **IMAGE}), "spec.bindings[0]", "write one binding for each"),
+    (bound({**ENV, **IMAGE}), "spec.bindings[0]", "must name exactly one field"),
     (bound({"argPattern": {"container": "server"}, "value": "x"}), "spec.bindings[0].argPattern", "unknown field"),
     (bound({**ENV, "value": "$(model)"}), "spec.bindings[0].value", "asks for something unknown in '$(...)'"),
     (bound({**ENV, "value": "/lib/evil.so"}), "spec.bindings[0]", "must contain a placeholder"),
@@ -112,8 +112,8 @@ REFUSED = [
     (deployment(snapshot="digits v1"), "spec.snapshot", "must be the name of a ModelSnapshot"),
     (deployment(name="d" * 64), "metadata.name", "choose a shorter name"),
     (triggered(HTTP, HTTP), "spec.triggers[1]", "Duplicate value"),
-    (triggered({"name": "a"}), "spec.triggers[0]", "has no source: give one of"),
-    (triggered({**HTTP, **WORKLOAD}), "spec.triggers[0]", "write one trigger for each"),
+    (triggered({"name": "a"}), "spec.triggers[0]", "must have exactly one source: give one of"),
+    (triggered({**HTTP, **WORKLOAD}), "spec.triggers[0]", "must have exactly one source"),
     (triggered({**HTTP, "failureCondition": None}), "spec.triggers[0]", "needs a failureCondition"),
     (triggered({**WORKLOAD, "failureCondition": "true"}), "spec.triggers[0]", "has no failureCondition"),
     (triggered({"name": "a", "workload": {"on": ["Ugly"]}}), "workload.on[0]", '"CrashLoop"'),
@@ -165,7 +165,7 @@ def test_client_that_drops_unknown_fields_is_told_what_is_missing(cluster: Clust
     done = cluster.kubectl(
         "-n", NAMESPACE, "apply", "--dry-run=server", "--validate=ignore", "-f", "-", stdin=text, check=False
     )
-    assert "the binding names no field that is known: give one of" in done.stderr
+    assert "the binding must name exactly one field: give one of" in done.stderr
 
 
 @pytest.mark.parametrize(
