@@ -27,9 +27,9 @@ class Server:
         self._versions = itertools.count(100)
         self._uids = itertools.count(1)
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
+    async def get(self, resource: Resource, namespace: str | None, name: str, *, metadata_only: bool = False) -> Body:
         self._reach("get")
-        return copy.deepcopy(self._found(resource, namespace, name))
+        return cut(copy.deepcopy(self._found(resource, namespace, name)), metadata_only=metadata_only)
 
     async def list(
         self,

@@ -130,9 +130,10 @@ class Client:
         """Return a client over the same connection that asks this fence."""
         return type(self)(self.connection, fence=fence)
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
-        """Return the object as it is now."""
-        return await self._read(Call(method="GET", path=resource.path(namespace, name)))
+    async def get(self, resource: Resource, namespace: str | None, name: str, *, metadata_only: bool = False) -> Body:
+        """Return the object as it is now; with `metadata_only`, no more than that of it."""
+        accept = _ITS_METADATA if metadata_only else JSON
+        return await self._read(Call(method="GET", path=resource.path(namespace, name), accept=accept))
 
     async def list(
         self,

@@ -93,9 +93,19 @@ class Quarantine:
     async def refresh(self) -> None:
         """Read the ConfigMap now: before a digest is written, a watch is not fresh enough."""
         try:
+            if await self._is_known():
+                self._contact = self._clock()
+                return
             self._learn(await self._client.get(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP))
         except NotFoundError:
             self._learn(None)
+
+    async def _is_known(self) -> bool:
+        """Ask for its version alone, and tell whether that is the one that was read: an emergency waits for this."""
+        if not self.synced or self._version is None:
+            return False
+        found = await self._client.get(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP, metadata_only=True)
+        return version_of(found) == self._version
 
     async def add(self, namespace: str | None, digest: str, info: Mapping[str, Any]) -> None:
         """Quarantine a digest in one namespace, or everywhere; what is there already stays as it is.

@@ -63,6 +63,27 @@ async def test_an_outage_is_no_answer() -> None:
     assert not world.quarantine.synced
 
 
+async def test_what_is_known_already_is_not_read_again_and_what_is_not_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emergency waits for this reading; the ConfigMap may have 900 KB."""
+    world, asked, get = World(**{key(BAD): "INC-1"}), list[bool](), Server.get
+
+    async def counted(server: Server, *args: Any, metadata_only: bool = False) -> Any:
+        asked.append(metadata_only)
+        return await get(server, *args, metadata_only=metadata_only)
+
+    monkeypatch.setattr(Server, "get", counted)
+    await world.quarantine.refresh()
+    world.now += STALE_SECONDS - 1
+    await world.quarantine.refresh()
+    assert asked == [False, True]
+    world.now += STALE_SECONDS - 1
+    assert world.quarantine.synced, "it was asked, and is as it was"
+    world.write({key(WORSE): "INC-2"})
+    await world.quarantine.refresh()
+    assert asked == [False, True, True, False]
+    assert world.quarantine.entries("ml") == {WORSE: "INC-2"}
+
+
 async def test_silence_for_too_long_is_not_knowing() -> None:
     world = World()
     await world.quarantine.refresh()
