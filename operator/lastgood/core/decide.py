@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from lastgood.api.facts.deployment_status import DeploymentStatus
 from lastgood.api.names import Reason
 from lastgood.core.requests import past, remember, requests
 from lastgood.core.requests.record_names import record_names
@@ -11,7 +12,7 @@ from lastgood.core.serving import deleted, forward, triggers
 from lastgood.core.serving.soak import soak_rest
 from lastgood.core.state import Action, CreateRecord, Decision, DeleteRecord, Observed, Step, Tell, UpdateDeployment
 from lastgood.core.status import alerts, pace
-from lastgood.core.status.report import report
+from lastgood.core.status.report import MOMENTS, report
 
 Rule = Callable[[Observed], Step | None]
 _WHILE_ONE_RUNS = (Reason.EMERGENCY, Reason.REQUEST_REJECTED)
@@ -88,7 +89,9 @@ def decide(observed: Observed) -> Decision:
     chosen = next((item for item in steps if item.action), None)
     waits = [item.after for item in steps if item.after is not None]
     after = min(waits, default=None)
-    return _decision(observed, chosen, after) if chosen else _waiting(observed, steps, after)
+    if chosen is None:
+        return _waiting(observed, steps, after)
+    return _decision(observed, chosen, after) if chosen is steps[0] else _beside(observed, steps, chosen, after)
 
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:
@@ -115,20 +118,30 @@ def _steps(observed: Observed) -> list[Step]:
 
 def _waiting(observed: Observed, steps: Sequence[Step], after: float | None) -> Decision:
     """Nothing is done now: the status says why, and people hear of all that they have not heard of."""
-    step, grave = steps[0], alerts.grave(observed, steps)
-    new = alerts.untold(observed, grave)
-    status = report(observed, step, alerts.recorded(observed, grave))
+    step = steps[0]
+    status, told = _standing(observed, steps)
     rest = pace.rest(observed, status) if status != observed.deployment.status else None
     write = UpdateDeployment(status=status) if rest == 0 else None
-    first = alerts.key(step) in map(alerts.key, new) if step.tell in alerts.GRAVE else _reason_changed(observed, step)
     return Decision(
         reason=step.reason,
         message=step.message,
         actions=(write,) if write else (),
         requeue_after=min((each for each in (after, rest or None) if each is not None), default=None),
-        tell=step.tell if write and first else Tell.NOBODY,
-        alerts=tuple(item for item in new if alerts.key(item) != alerts.key(step)) if write else (),
+        tell=step.tell if write and step in told else Tell.NOBODY,
+        alerts=tuple(item for item in told if item is not step) if write else (),
     )
+
+
+def _standing(
+    observed: Observed, steps: Sequence[Step], facts: DeploymentStatus | None = None
+) -> tuple[DeploymentStatus, list[Step]]:
+    """Return the status that says what waits, and what of that people have not heard of; `Ready` says the first."""
+    step, grave = steps[0], alerts.grave(observed, steps)
+    new = alerts.untold(observed, grave)
+    status = report(observed, replace(step, facts=facts) if facts else step, alerts.recorded(observed, grave))
+    first = alerts.key(step) in map(alerts.key, new) if step.tell in alerts.GRAVE else _reason_changed(observed, step)
+    others = [item for item in new if alerts.key(item) != alerts.key(step)]
+    return status, [step, *others] if first else others
 
 
 def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
@@ -143,6 +156,15 @@ def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
         tell=step.tell,
         alerts=(*steps[1:], *step.then),
     )
+
+
+def _beside(observed: Observed, steps: Sequence[Step], step: Step, after: float | None) -> Decision:
+    """What has just happened is no state: the same write says what still waits, or `Ready` would be True in between."""
+    plain = _decision(observed, step, after)
+    if step.reason not in MOMENTS or not isinstance(step.action, UpdateDeployment):
+        return plain
+    status, told = _standing(observed, steps, step.facts)
+    return replace(plain, actions=(UpdateDeployment(status=status), *plain.actions[1:]), alerts=tuple(told))
 
 
 def _writes(observed: Observed, steps: Sequence[Step]) -> tuple[Action, ...]:

@@ -241,6 +241,7 @@ RULES: Final[Mapping[Rule, frozenset[Way]]] = {
     appeared_later: _ROLLBACK,
 }
 """Every rule, with the ways that it binds. The first that answers is the reason."""
+_BINDING: Final = {way: tuple(rule for rule, ways in RULES.items() if way in ways) for way in Way}
 
 LASTING: Final[tuple[Rule, ...]] = (not_asked_for, being_left, left_before, not_before, appeared_later)
 """Of them, those whose answer does not change while a rollback is under way."""
@@ -248,7 +249,7 @@ LASTING: Final[tuple[Rule, ...]] = (not_asked_for, being_left, left_before, not_
 
 def ineligible(observed: Observed, question: Question, snapshot: ModelSnapshot) -> Problem | None:
     """Return the first reason for which a snapshot may not be written by this way."""
-    rules = (rule for rule, ways in RULES.items() if question.way in ways)
+    rules = _BINDING[question.way]
     return next((found for rule in rules if (found := rule(observed, question, snapshot))), None)
 
 

@@ -34,7 +34,7 @@ from lastgood.core.rollback import switched
 from lastgood.core.rollback.closing import close
 from lastgood.core.rollback.named import no_target
 from lastgood.core.rollback.run import Run
-from lastgood.core.rollback.validation import WAITED_FOR, available, conclude
+from lastgood.core.rollback.validation import WAITED_FOR, available, conclude, verified_since
 from lastgood.core.state import (
     CreateRecord,
     Observed,
@@ -364,6 +364,7 @@ COURSE: tuple[Rule, ...] = (
     switched.contested,  # before drifted, which would go on for as long as the other side does
     switched.drifted,
     switched.verify_after,  # started early, and it runs while the pods start
+    verified_since,
     switched.not_available,
     available,
     *WAITED_FOR,

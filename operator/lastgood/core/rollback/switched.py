@@ -1,8 +1,10 @@
 """What follows the switch of a rollback: what was left is kept and quarantined, and the target has to prove itself."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from lastgood.api.names import Outcome, Reason, Type
+from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.workload.workload import Rollout
 from lastgood.core.candidates.eligible import quarantine_reason
 from lastgood.core.candidates.images import doubt
@@ -10,7 +12,7 @@ from lastgood.core.candidates.verified import evidence_now, verified_at
 from lastgood.core.rollback.closing import serve
 from lastgood.core.rollback.run import Run
 from lastgood.core.serving.drift import reassert
-from lastgood.core.state import QuarantineDigest, Step, Tell, UpdateDeployment
+from lastgood.core.state import Checked, QuarantineDigest, Step, Tell, UpdateDeployment
 from lastgood.core.trust.trusted import evidence_of
 
 
@@ -41,7 +43,7 @@ def quarantine_source(run: Run) -> Step | None:
         action=QuarantineDigest(
             digest=digest, reason=run.spec.reason, incident=run.spec.incident, by=run.spec.requested_by
         ),
-        tell=Tell.ALERT,
+        tell=Tell.NOBODY,  # that it is done is told, or that it was refused
     )
 
 
@@ -69,8 +71,8 @@ def verify_after(run: Run) -> Step | None:
     target = run.target
     if run.status.verification != "Recent" or target is None:
         return None
-    checked, since = run.observed.found(target), run.status.switched_at
-    if checked is None or since is None or checked.at < since or run.observed.untold(target):
+    checked = _read_since(run, target)
+    if checked is None:
         return None if target.name in run.observed.verifying else run.verify(target)
     if checked.reason == Reason.DIGEST_MISMATCH:
         return run.end(Outcome.FAILED, Reason.DIGEST_MISMATCH, f"{target.name}: {checked.message}")
@@ -80,8 +82,25 @@ def verify_after(run: Run) -> Step | None:
     evidence = evidence_now(run.observed, target, checked) if good else evidence_of(target)
     if problem := doubt(run.observed, target, evidence):
         return run.end(Outcome.FAILED, Reason.TARGET_LOST, f"{target.name} is not trusted: {problem[1]}")
-    told, word = f"{target.name} after the switch: {checked.reason}", "Fresh" if good else "Unreadable"
-    return run.note(checked.reason, told, verification=word, verified_at=checked.at)
+    return None
+
+
+def _read_since(run: Run, target: ModelSnapshot) -> Checked | None:
+    """Return what was found of the target since the switch, once its ModelSnapshot says so as well."""
+    checked, since = run.observed.found(target), run.status.switched_at
+    if checked is None or since is None or checked.at < since or run.observed.untold(target):
+        return None
+    return checked
+
+
+def proof(run: Run) -> Mapping[str, object]:
+    """Return what is known of the verification after the switch, and the record does not say yet."""
+    target = run.target
+    checked = _read_since(run, target) if target and run.status.verification == "Recent" else None
+    if checked is None:
+        return {}
+    word = "Fresh" if checked.reason == Reason.VERIFIED else "Unreadable"
+    return {"verification": word, "verified_at": checked.at}
 
 
 def target_lost(run: Run) -> Step | None:
@@ -131,7 +150,7 @@ def not_available(run: Run) -> Step | None:
 
 def late_proof(run: Run) -> Step | None:
     """An emergency's outcome waits for the verification that follows its switch."""
-    if run.status.verification != "Recent" or run.target is None:
+    if run.status.verification != "Recent" or run.target is None or proof(run):
         return None
     return Step(reason=Reason.WAITING, message=f"verifying {run.status.target} after the switch")
 

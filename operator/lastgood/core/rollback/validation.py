@@ -8,7 +8,7 @@ from lastgood.api.names import Outcome, Reason
 from lastgood.api.specs.deployment import Check
 from lastgood.api.specs.rollback import CheckReport
 from lastgood.core.rollback.run import Run
-from lastgood.core.rollback.switched import late_proof, not_quarantined
+from lastgood.core.rollback.switched import late_proof, not_available, not_quarantined, proof
 from lastgood.core.state import RunChecks, Step, Tally, Tell
 
 _CHECK_PAUSE = timedelta(seconds=2)
@@ -53,6 +53,16 @@ WAITED_FOR: tuple[Callable[[Run], Step | None], ...] = (late_proof, not_quaranti
 """What an outcome waits for once every pod serves the target."""
 
 
+def verified_since(run: Run) -> Step | None:
+    """That the target was verified since is said at once where the outcome waits for more, as `available` does."""
+    found = proof(run)
+    if not found or not any(rule(run) for rule in (not_available, *WAITED_FOR)):
+        return None
+    reason = Reason.VERIFIED if found["verification"] == "Fresh" else Reason.UNREADABLE
+    message = f"{run.status.target} after the switch: {reason}"
+    return run.note(reason, message, tell=Tell.INFO, **found)
+
+
 def available(run: Run) -> Step | None:
     """That every pod serves the target is said at once where the outcome waits for more, and else with the outcome."""
     if run.status.available_at or not any(rule(run) for rule in WAITED_FOR):
@@ -67,7 +77,7 @@ def conclude(run: Run) -> Step:
     failed = [item for item in reports if item.verdict == Verdict.BREACHED]
     silent = [item for item in reports if item.verdict == Verdict.INCONCLUSIVE]
     target, available_at = run.status.target, run.status.available_at or run.observed.now
-    run = run.having(checks=reports, available_at=available_at)
+    run = run.having(checks=reports, available_at=available_at, **proof(run))
     if failed:
         message = f"{target} failed " + ", ".join(f"{item.name} ({item.value})" for item in failed)
         return run.end(Outcome.FAILED, Reason.VALIDATION_FAILED, message)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Done, TriggerReport
+from lastgood.api.facts.deployment_status import Active, DeploymentStatus, Done, Held, TriggerReport
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.fields import compact
 from lastgood.api.meta import Meta, merge_conditions
@@ -24,12 +24,14 @@ from tests.unit.core.builders import (
     annotated,
     condition,
     declaring,
+    digest,
     having,
     locked,
     name,
     policy,
     record,
     served,
+    snapshot,
     spec,
     swapped,
     tally,
@@ -252,6 +254,31 @@ def test_soaked_is_written_once_and_told() -> None:
     assert status.history[-1].soaked_at == NOW
     assert status.conditions["Ready"].reason == Reason.SERVING
     assert decide(again(observed)).reason == Reason.SERVING
+
+
+ON_HOLD = Held(snapshot=name(4), digest=digest(4), reason="INC-1: backdoor", rollback=RecordName("rb-1"), since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason", "tell"),
+    [
+        pytest.param(healthy(11, held=ON_HOLD), Reason.HELD, Tell.INFO, id="held"),
+        pytest.param(
+            replace(healthy(11), quarantined={digest(4): "INC-1"}), Reason.QUARANTINED, Tell.WARNING, id="quarantined"
+        ),
+    ],
+)
+def test_soak_says_in_the_same_write_why_what_is_desired_is_not_deployed(
+    observed: Observed, reason: Reason, tell: Tell
+) -> None:
+    """Ready was True in between for a moment, and whoever waits for that went on."""
+    observed = declaring(swapped(observed, snapshot(4)), snapshot=name(4))
+    decision, status = decide(observed), written(observed)
+    assert (decision.reason, status.history[-1].soaked_at) == (Reason.SOAKED, NOW)
+    assert (status.conditions["Ready"].status, status.conditions["Ready"].reason) == ("False", reason)
+    assert [(told.reason, told.tell) for told in decision.alerts] == [(reason, tell)]
+    assert [item.reason for item in status.alerts] == ([reason] if tell == Tell.WARNING else [])
+    assert decide(again(observed)).action is None
 
 
 def test_history_limit_removes_the_oldest_finished_records() -> None:
