@@ -18,27 +18,26 @@ from lastgood.controller.errands.scanner import ExternalScanners
 from lastgood.controller.errands.verifier import Verifier
 from lastgood.controller.queue import Queue
 from lastgood.controller.sampler import Sampler
+from lastgood.core.actions import (
+    Action,
+    CaptureSnapshot,
+    CreateRecord,
+    KeepEvidence,
+    RepairSnapshot,
+    RunChecks,
+    ScanSnapshot,
+    SwitchFirst,
+    Verify,
+)
 from lastgood.core.decide import decide
 from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
 from lastgood.core.gate import refused
 from lastgood.core.requests.gone import ObservedGone, decide_gone
 from lastgood.core.snapshot.decide import decide_snapshot
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import (
-    Action,
-    CaptureSnapshot,
-    CreateRecord,
-    Decision,
-    KeepEvidence,
-    Observed,
-    RepairSnapshot,
-    RunChecks,
-    ScanSnapshot,
-    SwitchFirst,
-    Tell,
-    Verify,
-)
+from lastgood.core.state import Decision, Observed, Tell
 from lastgood.core.status.report import unread
+from lastgood.core.workload import companions_of
 from lastgood.kube.api.client import Client
 from lastgood.kube.api.problems import ConflictError, NotFoundError
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
@@ -46,6 +45,7 @@ from lastgood.kube.calm import Calm
 from lastgood.kube.memory import Memory
 from lastgood.kube.notices.notice import Notices
 from lastgood.kube.observe import Invalid, Observer
+from lastgood.kube.shared.companions import READ_AGAIN, Companions
 from lastgood.kube.shared.quarantine import Quarantine
 from lastgood.kube.shared.remembered import RememberedFacts
 from lastgood.kube.shared.trust import TrustPolicies
@@ -86,9 +86,11 @@ class Reconciler:
         self._memory = memory
         hosts = _hosts(settings)
         self._probe = HttpProbe(deny=AddressPolicy(allow_loopback=settings.allow_loopback), hosts=hosts)
+        companions = Companions(client)
         self._observer = Observer(
             client=client,
             cache=cache,
+            companions=companions,
             quarantine=quarantine,
             trust=trust,
             memory=memory,
@@ -100,6 +102,7 @@ class Reconciler:
         self._actor = Actor(
             client=client,
             cache=cache,
+            companions=companions,
             quarantine=quarantine,
             remembered=remembered,
             notices=notices,
@@ -279,7 +282,8 @@ class Reconciler:
             self._calm.relax(key)
 
     def _rest(self, key: Key, observed: Observed, decision: Decision) -> float | None:
-        waits = [LONGEST, decision.requeue_after, self._sampler.follow(key, observed)]
+        longest = READ_AGAIN if companions_of(observed.deployment.bindings) else LONGEST
+        waits = [longest, decision.requeue_after, self._sampler.follow(key, observed)]
         return min(wait for wait in waits if wait is not None)
 
     def _forget(self, key: Key) -> float | None:

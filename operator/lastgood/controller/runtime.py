@@ -306,9 +306,9 @@ def needed_rights(settings: Settings) -> list[Missing]:
     return [
         *rights_on([(LEASES, ("get", "patch"))], own, name=NAME),
         *rights_on([(CONFIGMAPS, ("get", "patch", *READ))], own, name=QUARANTINE_CONFIG_MAP),
-        *_to_remember(settings),
         *rights_on([(CLUSTER_TRUST_POLICIES, READ)], [None]),
         *rights_on(NEEDED, scopes),
+        *_to_remember(settings),  # the last, for they are many
     ]
 
 

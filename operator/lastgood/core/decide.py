@@ -5,14 +5,16 @@ from dataclasses import replace
 
 from lastgood.api.facts.deployment_status import DeploymentStatus
 from lastgood.api.names import Reason
+from lastgood.core.actions import Action, CreateRecord, DeleteRecord, Prepare, Switch, UpdateDeployment
 from lastgood.core.requests import past, remember, requests
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.rollback import course as rollback
 from lastgood.core.serving import deleted, forward, triggers
 from lastgood.core.serving.soak import soak_rest
-from lastgood.core.state import Action, CreateRecord, Decision, DeleteRecord, Observed, Step, Tell, UpdateDeployment
+from lastgood.core.state import Decision, Observed, Step, Tell
 from lastgood.core.status import alerts, pace
-from lastgood.core.status.report import MOMENTS, report
+from lastgood.core.status.report import report
+from lastgood.core.workload import unprepared
 
 Rule = Callable[[Observed], Step | None]
 _WHILE_ONE_RUNS = (Reason.EMERGENCY, Reason.REQUEST_REJECTED)
@@ -86,12 +88,25 @@ def decide(observed: Observed) -> Decision:
     """Return what is to be done next about a ModelDeployment: one thing, or what may be written together."""
     step = rollback.advance(observed)
     steps = _preempting(observed, step) if step else _steps(observed)
+    steps = [_prepared(observed, item) for item in steps]
     chosen = next((item for item in steps if item.action), None)
     waits = [item.after for item in steps if item.after is not None]
     after = min(waits, default=None)
     if chosen is None:
         return _waiting(observed, steps, after)
     return _decision(observed, chosen, after) if chosen is steps[0] else _beside(observed, steps, chosen, after)
+
+
+def _prepared(observed: Observed, step: Step) -> Step:
+    """Before a switch come the objects beside the workload, one after the other: the pods that it starts read them."""
+    workload, bindings = observed.workload, observed.deployment.bindings
+    if workload is None or not isinstance(step.action, Switch):
+        return step
+    ref = unprepared(workload, bindings, step.action.snapshot)
+    if ref is None:
+        return step
+    message = f"{step.message}: writing {ref} first"
+    return replace(step, message=message, action=Prepare(switch=step.action, ref=ref))
 
 
 def _preempting(observed: Observed, step: Step) -> list[Step]:
@@ -159,9 +174,12 @@ def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
 
 
 def _beside(observed: Observed, steps: Sequence[Step], step: Step, after: float | None) -> Decision:
-    """What has just happened is no state: the same write says what still waits, or `Ready` would be True in between."""
+    """The write of a soak says what still waits as well, or `Ready` would be True in between.
+
+    What another moment changes, such as what serves, may be what the rules that wait went by.
+    """
     plain = _decision(observed, step, after)
-    if step.reason not in MOMENTS or not isinstance(step.action, UpdateDeployment):
+    if step.reason != Reason.SOAKED:
         return plain
     status, told = _standing(observed, steps, step.facts)
     return replace(plain, actions=(UpdateDeployment(status=status), *plain.actions[1:]), alerts=tuple(told))

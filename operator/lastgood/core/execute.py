@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, Generic, TypeVar
 
-from lastgood.core.state import (
+from lastgood.core.actions import (
     Action,
     Adopt,
     CreateRecord,
-    Decision,
     DeleteRecord,
+    Prepare,
     QuarantineDigest,
     Remember,
     RunChecks,
@@ -25,6 +25,7 @@ from lastgood.core.state import (
     UpdateRecord,
     Verify,
 )
+from lastgood.core.state import Decision
 from lastgood.core.workload import Problem
 from lastgood.errors import RefusedError, TransientError
 
@@ -51,6 +52,7 @@ NEEDS: Final[Needs] = {
     # The workload is not read: the switch is bound to the version that was seen, and refused for any other (ADR 14).
     SwitchFirst: frozenset({What.OBJECT, What.RECORDS, What.QUARANTINE}),
     Switch: ALL,
+    Prepare: ALL,
     Adopt: ALL,
     UpdateDeployment: ALL,
     UpdateRecord: ALL,

@@ -11,6 +11,7 @@ from lastgood.api.names import DIGEST_STAMP, FIELD_MANAGER, OPT_IN_LABEL, SNAPSH
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import Source
+from lastgood.api.workload.companion import ObjectRef
 from lastgood.api.workload.draft import Draft
 from lastgood.api.workload.target import targets
 from lastgood.api.workload.workload import Workload
@@ -122,11 +123,36 @@ def template(
 
     `into` is the workload that it is for, which says where each container is.
     """
-    draft = Draft({SNAPSHOT_STAMP: str(stamp.name), DIGEST_STAMP: str(stamp.digest)} if stamp else {})
+    stamps = {SNAPSHOT_STAMP: str(stamp.name), DIGEST_STAMP: str(stamp.digest)} if stamp else {}
+    kind, containers = (into.kind, into.containers) if into else ("Deployment", {})
+    return targets()[kind].body(_draft(bound, stamps).template(containers))
+
+
+def beside(bound: Iterable[Bound]) -> Mapping[ObjectRef, dict[str, Any]]:
+    """Return the apply configurations of the objects beside the workload."""
+    return _draft(bound, {}).companions
+
+
+def _draft(bound: Iterable[Bound], stamps: Mapping[str, str]) -> Draft:
+    draft = Draft(stamps)
     for item in bound:
         item.binding.write(draft, item.value)
-    kind, containers = (into.kind, into.containers) if into else ("Deployment", {})
-    return targets()[kind].body(draft.template(containers))
+    return draft
+
+
+def companions_of(bindings: Iterable[Binding]) -> tuple[ObjectRef, ...]:
+    """Return the objects beside the workload that bindings write."""
+    return tuple(dict.fromkeys(ref for binding in bindings if (ref := binding.beside)))
+
+
+def unprepared(workload: Workload, bindings: Iterable[Binding], snapshot: ModelSnapshot) -> ObjectRef | None:
+    """Return the first object beside the workload that does not have what a switch to the snapshot needs, if any."""
+    bindings = tuple(bindings)
+    if not companions_of(bindings):
+        return None
+    bound = carried(workload, bindings, snapshot) or render(bindings, snapshot) or ()
+    wrong = (item.binding.beside for item in bound if item.binding.current(workload) != item.value)
+    return next((ref for ref in wrong if ref), None)
 
 
 def workload_problem(deployment: ModelDeployment, workload: Workload | None) -> Problem | None:
@@ -198,16 +224,26 @@ def conflicts(workload: Workload, bindings: Iterable[Binding]) -> tuple[tuple[Bi
     return tuple(
         (binding, manager)
         for binding in bindings
-        for manager, fields in workload.owners
+        for manager, fields in _owners(workload, binding)
         if manager != FIELD_MANAGER and _owns(fields, binding.owned_at(workload))
     )
 
 
+def _owners(workload: Workload, binding: Binding) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Return the field managers of the object that has the field."""
+    if binding.beside is None:
+        return workload.owners
+    there = workload.companions.get(binding.beside)
+    return there.owners if there else ()
+
+
 def borrowed(workload: Workload, bindings: Iterable[Binding]) -> bool:
     """Tell whether a bound field is another manager's alone: a manifest that gives it up deletes it."""
-    ours = [fields for manager, fields in workload.owners if manager == FIELD_MANAGER]
     return any(
-        not any(_owns(fields, binding.owned_at(workload)) for fields in ours)
+        not any(
+            manager == FIELD_MANAGER and _owns(fields, binding.owned_at(workload))
+            for manager, fields in _owners(workload, binding)
+        )
         for binding, _ in conflicts(workload, bindings)
     )
 

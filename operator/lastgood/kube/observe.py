@@ -25,11 +25,13 @@ from lastgood.core.snapshot.capture import asks_for_capture
 from lastgood.core.snapshot.observed import ObservedSnapshot
 from lastgood.core.state import Observed
 from lastgood.core.trust.policy import Trust
+from lastgood.core.workload import companions_of
 from lastgood.errors import InvalidSpecError
 from lastgood.kube.api.client import Client
 from lastgood.kube.api.problems import NotFoundError
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind, key_of
 from lastgood.kube.memory import Memory
+from lastgood.kube.shared.companions import Companions
 from lastgood.kube.shared.quarantine import Quarantine
 from lastgood.kube.shared.remembered import RememberedFacts
 from lastgood.kube.shared.trust import TrustPolicies
@@ -61,6 +63,7 @@ class Observer:
         *,
         client: Client,
         cache: Cache,
+        companions: Companions,
         quarantine: Quarantine,
         trust: TrustPolicies,
         memory: Memory,
@@ -70,6 +73,7 @@ class Observer:
     ) -> None:
         self._client = client
         self._cache = cache
+        self._companions = companions
         self._quarantine = quarantine
         self._trust = trust
         self._memory = memory
@@ -89,6 +93,9 @@ class Observer:
             workload = await self._unlabelled(workload_key)
         else:
             workload = self._parse(workload_key)
+        refs = companions_of(deployment.bindings)
+        if workload and refs:
+            workload = replace(workload, companions=await self._companions.of(key.namespace, refs))
         return self._observed(key, deployment, self._contested(key, deployment, workload))
 
     def _contested(self, key: Key, deployment: ModelDeployment, workload: Workload | None) -> Workload | None:
@@ -217,6 +224,8 @@ class Observer:
         reads = [self._read(each) for each in _keys(key, what, observed) if each == key or self._cache.get(each)]
         if What.QUARANTINE in what:
             reads.append(self._quarantine.refresh())
+        if What.WORKLOAD in what and isinstance(observed, Observed):
+            reads.append(self._companions.read(key.namespace, companions_of(observed.deployment.bindings)))
         await asyncio.gather(*reads)
 
     async def _read(self, key: Key) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lastgood.controller.reconciler import Reconciler, facts_of
-from lastgood.core.state import Switch, SwitchFirst
+from lastgood.core.actions import Switch, SwitchFirst
 from lastgood.kube.cache import Key, Kind
 from lastgood.kube.calm import Calm
 from tests.unit.core.builders import V2, locked, record, world

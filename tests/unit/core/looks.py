@@ -10,8 +10,9 @@ from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.fields import compact
 from lastgood.api.names import LookError, Severity, Type
 from lastgood.api.specs.deployment import Trigger
+from lastgood.core.actions import CreateRecord, Remember, Switch, UpdateDeployment
 from lastgood.core.decide import decide
-from lastgood.core.state import CreateRecord, Decision, Drift, Observed, Remember, Switch, Tell, UpdateDeployment
+from lastgood.core.state import Decision, Drift, Observed, Tell
 from lastgood.core.status.pace import EVERY
 from lastgood.kube.memory import tallied
 from tests.unit.core.builders import (

@@ -4,12 +4,9 @@ from typing import Any
 
 from lastgood.api.names import Outcome
 from lastgood.api.specs.rollback import ModelRollback, RollbackStatus
+from lastgood.core.actions import UpdateRecord
 from lastgood.core.rollback.closing import serve
-from lastgood.core.state import (
-    Decision,
-    Observed,
-    UpdateRecord,
-)
+from lastgood.core.state import Decision, Observed
 from tests.unit.core.builders import (
     NOW,
     V2,

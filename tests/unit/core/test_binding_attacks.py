@@ -13,6 +13,7 @@ from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact
 from lastgood.api.names import BINDABLE, Outcome, Reason
 from lastgood.api.specs.snapshot import ModelSnapshot, PathBundle
 from lastgood.api.specs.sources import OciSource, PvcSource, S3Source, Source, UrlSource
+from lastgood.core.actions import Switch, UpdateRecord, Verify
 from lastgood.core.candidates.eligible import Question
 from lastgood.core.candidates.images import doubt, image_problem
 from lastgood.core.candidates.selection import select
@@ -20,7 +21,7 @@ from lastgood.core.decide import decide
 from lastgood.core.rollback.course import advance
 from lastgood.core.serving.drift import reassert
 from lastgood.core.serving.triggers import told
-from lastgood.core.state import Checked, Observed, Step, Switch, UpdateRecord, Verify
+from lastgood.core.state import Checked, Observed, Step
 from lastgood.core.status.report import report
 from lastgood.core.trust.policy import Trust, TrustedKey
 from lastgood.core.trust.trusted import evidence_of

@@ -6,14 +6,10 @@ from typing import get_args
 import pytest
 
 from lastgood.api.names import EMERGENCY, ROLLBACK, Reason
-from lastgood.core.decide import decide
-from lastgood.core.execute import ALL, MOST_CONFLICTS, MOST_STEPS, NEEDS, Answer, Look, Pass, Rest, Turn, What, execute
-from lastgood.core.state import (
+from lastgood.core.actions import (
     Action,
     CaptureSnapshot,
     CreateRecord,
-    Decision,
-    Observed,
     RunChecks,
     ScanSnapshot,
     Switch,
@@ -22,6 +18,9 @@ from lastgood.core.state import (
     UpdateSnapshot,
     Verify,
 )
+from lastgood.core.decide import decide
+from lastgood.core.execute import ALL, MOST_CONFLICTS, MOST_STEPS, NEEDS, Answer, Look, Pass, Rest, Turn, What, execute
+from lastgood.core.state import Decision, Observed
 from lastgood.errors import TransientError
 from tests.unit.core.builders import SMOKE, V2, annotated, record, world
 from tests.unit.core.moments import INTENT, before

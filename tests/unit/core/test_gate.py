@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from lastgood.api.names import Reason
+from lastgood.core.actions import Action, Adopt, RunChecks, Switch, SwitchFirst
 from lastgood.core.execute import Answer, Look, Turn, execute
 from lastgood.core.gate import refused
-from lastgood.core.state import Action, Adopt, Decision, Observed, RunChecks, Switch, SwitchFirst
+from lastgood.core.state import Decision, Observed
 from lastgood.errors import RefusedError
 from tests.unit.core.builders import V1, V2, V3, checked, having, locked, record, snapshot, swapped, unverified, world
 from tests.unit.core.moments import EMERGENCY

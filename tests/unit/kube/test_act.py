@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from lastgood.core.state import CreateRecord, Switch
+from lastgood.core.actions import CreateRecord, Switch
 from lastgood.kube.api.problems import ForbiddenError
 from lastgood.kube.cache import Cache, Key, Kind
 from lastgood.kube.memory import Memory
 from lastgood.kube.notices.notice import Notices
+from lastgood.kube.shared.companions import Companions
 from lastgood.kube.shared.remembered import RememberedFacts
 from lastgood.kube.writes.act import Actor
 from tests.unit.core.builders import DEPLOYMENT, NAMESPACE, V2, name, record, spec, world
@@ -44,7 +45,13 @@ def actor(*, told: bool) -> tuple[Actor, Memory]:
     notices = Notices([])
     remembered = RememberedFacts(client, namespace="lastgood-system", alive=lambda _: ())
     made = Actor(
-        client=client, cache=cache, quarantine=quarantine, remembered=remembered, notices=notices, memory=memory
+        client=client,
+        cache=cache,
+        companions=Companions(client),
+        quarantine=quarantine,
+        remembered=remembered,
+        notices=notices,
+        memory=memory,
     )
     return made, memory
 

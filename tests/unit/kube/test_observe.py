@@ -23,6 +23,7 @@ def observer(cache: Cache) -> Observer:
     return Observer(
         client=nothing,
         cache=cache,
+        companions=nothing,
         quarantine=nothing,
         trust=nothing,
         memory=Memory(),

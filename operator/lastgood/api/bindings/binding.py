@@ -1,4 +1,4 @@
-"""The door for bindings: how one field of a workload is read, written and checked, and who else writes it.
+"""The door for bindings: how one field of a workload, or of an object beside it, is read, written and checked.
 
 Each kind is one module in `kinds/`, found by the field of `spec.bindings[]` that declares it.
 """
@@ -12,6 +12,7 @@ from typing import ClassVar, Final, Self
 from lastgood.api.doors import behind
 from lastgood.api.fields import Fields
 from lastgood.api.names import Reason
+from lastgood.api.workload.companion import ObjectRef
 from lastgood.api.workload.draft import Draft
 from lastgood.api.workload.workload import Workload
 from lastgood.errors import InvalidSpecError
@@ -20,7 +21,7 @@ _DOOR: Final = "lastgood.api.bindings.kinds"
 
 
 class Binding(ABC):
-    """One field of a workload, and the text that gives its value.
+    """One field of a workload, or of an object beside it, and the text that gives its value.
 
     Attributes:
         kind: the field of `spec.bindings[]` that declares it.
@@ -33,6 +34,14 @@ class Binding(ABC):
     runs: ClassVar[bool] = False
     optional: ClassVar[bool] = True
     value: str
+
+    @property
+    def beside(self) -> ObjectRef | None:
+        """The object beside the workload that has the field; None where the pod template has it.
+
+        It is written before the pod template, in a request of its own.
+        """
+        return None
 
     @classmethod
     @abstractmethod
@@ -67,7 +76,7 @@ class Binding(ABC):
 
     @abstractmethod
     def owned_at(self, workload: Workload) -> tuple[str, ...]:
-        """Return the way to the field in `managedFields`, from the pod template."""
+        """Return the way to the field in `managedFields`, from the pod template, or the top of the object beside it."""
 
     @property
     @abstractmethod

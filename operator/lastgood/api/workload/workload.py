@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lastgood.api.meta import Meta
+from lastgood.api.workload.companion import Companion, ObjectRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Workload:
 
     `rivals` are other ModelDeployments that target it; nobody looks for them where the label says whose it is. `owners`
     are the field managers, each with what it owns of the pod template, as `managedFields` has it. `kind` is what
-    `spec.targetRef.kind` calls it.
+    `spec.targetRef.kind` calls it. `companions` are what bindings write beside it, None if an object is missing.
     """
 
     meta: Meta
@@ -63,6 +64,7 @@ class Workload:
     owners: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     selector: Mapping[str, str] = field(default_factory=dict)
     rivals: tuple[str, ...] = ()
+    companions: Mapping[ObjectRef, Companion | None] = field(default_factory=dict)
 
 
 def container_list(among: Mapping[str, Container], name: str) -> str:

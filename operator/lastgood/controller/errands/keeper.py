@@ -11,8 +11,9 @@ from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource, Source, StoreSource
 from lastgood.controller.errands.copies import RemoteCopy, remote_copy
 from lastgood.controller.errands.errands import Errand, Errands, How, Means
+from lastgood.core.actions import KeepEvidence
 from lastgood.core.snapshot.forensics import failure
-from lastgood.core.state import Decision, KeepEvidence, Tell
+from lastgood.core.state import Decision, Tell
 from lastgood.errors import LastgoodError, TransientError
 from lastgood.kube.cache import Key
 from lastgood.kube.jobs.capture_claims import NotPossibleError

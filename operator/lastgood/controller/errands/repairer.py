@@ -5,7 +5,8 @@ from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource, StoreSource
 from lastgood.controller.errands.copies import remote_copy
 from lastgood.controller.errands.errands import Errand, Errands
-from lastgood.core.state import Decision, RepairSnapshot, Tell
+from lastgood.core.actions import RepairSnapshot
+from lastgood.core.state import Decision, Tell
 from lastgood.kube.jobs.capture_claims import NotCapturedError
 from lastgood.verify import sources
 from lastgood.verify.store import Repaired, repair

@@ -9,7 +9,7 @@ from typing import Final
 from lastgood.api.bindings.binding import Binding
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource, StoreSource
-from lastgood.core.workload import Bound, render, template
+from lastgood.core.workload import Bound, beside, render, template
 
 _ANYWHERE: Final = PvcSource(claim="anywhere", path="anywhere")
 
@@ -29,5 +29,7 @@ def runtime(bindings: Iterable[Binding], snapshot: ModelSnapshot) -> str:
 @lru_cache(maxsize=1024)
 def _fingerprint(image: str, bound: tuple[Bound, ...]) -> str:
     """Return the same for the same values; every pass asks for that of each snapshot."""
-    made = [image, template(bound)]
+    made: list[object] = [image, template(bound)]
+    if others := beside(bound):
+        made.append({str(ref): body for ref, body in others.items()})
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:32]

@@ -10,10 +10,11 @@ from lastgood.api.names import SNAPSHOT_STAMP, Digest, Outcome, Reason, Snapshot
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.workload.workload import Workload
+from lastgood.core.actions import Remember, UpdateRecord
 from lastgood.core.requests.remember import RETRY, joined
 from lastgood.core.rollback.closing import is_bad_copy
 from lastgood.core.rollback.outcomes import ended
-from lastgood.core.state import REMEMBERED, Decision, Remember, Step, Tell, UpdateRecord
+from lastgood.core.state import REMEMBERED, Decision, Step, Tell
 
 
 @dataclass(frozen=True, kw_only=True)

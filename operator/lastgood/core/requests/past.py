@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from lastgood.api.names import Outcome, Reason
 from lastgood.api.specs.rollback import ModelRollback
+from lastgood.core.actions import UpdateDeployment, UpdateRecord
 from lastgood.core.requests.gone import inherited, unfinished
 from lastgood.core.requests.remember import recalling
 from lastgood.core.requests.requests import (
@@ -15,7 +16,7 @@ from lastgood.core.requests.requests import (
     without_outcome,
 )
 from lastgood.core.rollback.outcomes import ended
-from lastgood.core.state import Observed, Step, Tell, UpdateDeployment, UpdateRecord
+from lastgood.core.state import Observed, Step, Tell
 from lastgood.core.workload import stamped_as
 
 

@@ -13,9 +13,10 @@ from lastgood.api.facts.deployment_status import MAX_HANDLED, MAX_LEFT, Deployme
 from lastgood.api.facts.remembered import MAX_PROVEN, NOTHING, Proven, Remembered
 from lastgood.api.names import SNAPSHOT_STAMP, Reason
 from lastgood.api.specs.deployment import ModelDeployment
+from lastgood.core.actions import Remember, UpdateDeployment
 from lastgood.core.candidates.likeness import runtime
 from lastgood.core.rollback.run import Run
-from lastgood.core.state import REMEMBERED, Observed, Remember, Step, Tell, UpdateDeployment
+from lastgood.core.state import REMEMBERED, Observed, Step, Tell
 
 RETRY = timedelta(minutes=1)
 """When a write that the API server did not allow is tried again."""

@@ -19,9 +19,10 @@ from lastgood.api.names import (
     SnapshotName,
 )
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec
+from lastgood.core.actions import CreateRecord, UpdateDeployment
 from lastgood.core.requests.record_names import free_name, is_given
 from lastgood.core.requests.remember import by_age
-from lastgood.core.state import CreateRecord, Observed, Step, Tell, UpdateDeployment
+from lastgood.core.state import Observed, Step, Tell
 
 _DIRECTIVE = re.compile(r"\s*(to|before)=([^\s,]+?)(:(?=\s|$)|,|(?=\s|$))")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

@@ -18,6 +18,7 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Outcome, Reason, known
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import CreateRecord, Switch, SwitchFirst, UpdateDeployment, UpdateRecord
 from lastgood.core.candidates.eligible import was_eligible
 from lastgood.core.candidates.verified import verification, verified_at
 from lastgood.core.requests.record_names import free_name, is_given
@@ -35,16 +36,7 @@ from lastgood.core.rollback.closing import close
 from lastgood.core.rollback.named import no_target
 from lastgood.core.rollback.run import Run
 from lastgood.core.rollback.validation import WAITED_FOR, available, conclude, verified_since
-from lastgood.core.state import (
-    CreateRecord,
-    Observed,
-    Step,
-    Switch,
-    SwitchFirst,
-    Tell,
-    UpdateDeployment,
-    UpdateRecord,
-)
+from lastgood.core.state import Observed, Step, Tell
 from lastgood.core.workload import carries, stamped, stamped_as, workload_problem
 
 Rule = Callable[[Run], Step | None]

@@ -8,10 +8,11 @@ from lastgood.api.facts.deployment_status import Active, Intent
 from lastgood.api.names import Outcome, Reason
 from lastgood.api.specs.rollback import Candidate, ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import UpdateRecord, Verify
 from lastgood.core.candidates.eligible import Question
 from lastgood.core.candidates.selection import ask, select
 from lastgood.core.rollback.outcomes import ended
-from lastgood.core.state import Observed, Step, Tell, UpdateRecord, Verify
+from lastgood.core.state import Observed, Step, Tell
 from lastgood.core.workload import carries, stamped_as
 
 

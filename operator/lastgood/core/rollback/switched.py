@@ -6,13 +6,14 @@ from datetime import datetime
 from lastgood.api.names import Outcome, Reason, Type
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.workload.workload import Rollout
+from lastgood.core.actions import QuarantineDigest, UpdateDeployment
 from lastgood.core.candidates.eligible import quarantine_reason
 from lastgood.core.candidates.images import doubt
 from lastgood.core.candidates.verified import evidence_now, verified_at
 from lastgood.core.rollback.closing import serve
 from lastgood.core.rollback.run import Run
 from lastgood.core.serving.drift import reassert
-from lastgood.core.state import Checked, QuarantineDigest, Step, Tell, UpdateDeployment
+from lastgood.core.state import Checked, Step, Tell
 from lastgood.core.trust.trusted import evidence_of
 
 

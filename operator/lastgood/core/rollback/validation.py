@@ -7,9 +7,10 @@ from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import Outcome, Reason
 from lastgood.api.specs.deployment import Check
 from lastgood.api.specs.rollback import CheckReport
+from lastgood.core.actions import RunChecks
 from lastgood.core.rollback.run import Run
 from lastgood.core.rollback.switched import late_proof, not_available, not_quarantined, proof
-from lastgood.core.state import RunChecks, Step, Tally, Tell
+from lastgood.core.state import Step, Tally, Tell
 
 _CHECK_PAUSE = timedelta(seconds=2)
 FAILURES, NO_ANSWERS, MOST_LOOKS = 3, 5, 20

@@ -1,9 +1,10 @@
 """A ModelSnapshot that matters is deleted: what serves, or what was the only way back."""
 
 from lastgood.api.names import Reason, Type
+from lastgood.core.actions import UpdateDeployment
 from lastgood.core.candidates.selection import select
 from lastgood.core.serving.triggers import normal_question
-from lastgood.core.state import Observed, Step, Tell, UpdateDeployment
+from lastgood.core.state import Observed, Step, Tell
 from lastgood.core.workload import Problem
 
 _AGAIN = "apply it again with the same digest"

@@ -6,8 +6,9 @@ from typing import Final
 from lastgood.api.names import FIELD_MANAGER, Reason
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.workload.workload import Workload
+from lastgood.core.actions import Adopt, Switch, Verify
 from lastgood.core.candidates.eligible import DRIFT, ineligible, quarantine_reason
-from lastgood.core.state import Adopt, Observed, Step, Switch, Tell, Verify
+from lastgood.core.state import Observed, Step, Tell
 from lastgood.core.workload import borrowed, carries, conflicts, render, workload_problem
 
 _LONGEST = timedelta(minutes=1)

@@ -7,13 +7,14 @@ from lastgood.api.fields import Fields
 from lastgood.api.names import DIGEST_STAMP, RESUME, Digest, Reason, Severity
 from lastgood.api.specs.rollback import FiredTrigger, RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import Switch, UpdateDeployment, Verify
 from lastgood.core.candidates.eligible import FORWARD, ineligible, left_before
 from lastgood.core.candidates.selection import close_to
 from lastgood.core.requests.remember import taken_back, unread
 from lastgood.core.requests.requests import base_spec, mark_handled, open_record, pending
 from lastgood.core.rollback.closing import begin, continuation_of, is_bad_copy
 from lastgood.core.serving.drift import adopt, reassert
-from lastgood.core.state import Observed, Step, Switch, Tell, UpdateDeployment, Verify
+from lastgood.core.state import Observed, Step, Tell
 from lastgood.core.words import INTEGRITY
 from lastgood.core.workload import OWNERSHIP, carries, conflicts, stamped, workload_problem
 

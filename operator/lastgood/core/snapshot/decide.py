@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from lastgood.api.names import Digest, Reason, Type
 from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus, Verification
+from lastgood.core.actions import CaptureSnapshot, QuarantineDigest, RepairSnapshot, UpdateSnapshot, Verify
 from lastgood.core.candidates.verified import verified_at
 from lastgood.core.snapshot.capture import capture_rest, is_captured, wants_repair
 from lastgood.core.snapshot.forensics import evidence_due, evidence_reported
@@ -15,18 +16,7 @@ from lastgood.core.snapshot.marking import quarantine_asked, quarantine_changed,
 from lastgood.core.snapshot.observed import ObservedSnapshot, Rule
 from lastgood.core.snapshot.scanning import scan_due, scans_reported
 from lastgood.core.snapshot.standing import standing
-from lastgood.core.state import (
-    REFUSED,
-    CaptureSnapshot,
-    Checked,
-    Decision,
-    QuarantineDigest,
-    RepairSnapshot,
-    Step,
-    Tell,
-    UpdateSnapshot,
-    Verify,
-)
+from lastgood.core.state import REFUSED, Checked, Decision, Step, Tell
 from lastgood.core.trust.trusted import distrust, evidence_of, next_change, wants_look
 
 RETRY = timedelta(seconds=30)

@@ -6,8 +6,9 @@ from typing import Final
 
 from lastgood.api.facts.evidence import Forensics
 from lastgood.api.names import Reason
+from lastgood.core.actions import KeepEvidence, UpdateSnapshot
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import KeepEvidence, Step, Tell, UpdateSnapshot
+from lastgood.core.state import Step, Tell
 
 PAUSES: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
 """How long after each failure it is tried again; after the last of them it is given up."""

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from lastgood.api.names import QUARANTINE, Reason
 from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark
+from lastgood.core.actions import QuarantineDigest, UpdateSnapshot
 from lastgood.core.requests.requests import Wish, parse_wish, request_key
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import REFUSED, QuarantineDigest, Step, Tell, UpdateSnapshot
+from lastgood.core.state import REFUSED, Step, Tell
 from lastgood.core.trust.trusted import revoked
 
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from lastgood.api.facts.external import ExternalScan
 from lastgood.api.names import Reason, Type
+from lastgood.core.actions import ScanSnapshot, UpdateSnapshot
 from lastgood.core.snapshot.external import claim_copy, external_problem, merged, said_before, scan_by, unheard
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import ScanSnapshot, Step, Tell, UpdateSnapshot
+from lastgood.core.state import Step, Tell
 from lastgood.core.trust.policy import Problem, Scanner
 
 RETRY = timedelta(minutes=1)

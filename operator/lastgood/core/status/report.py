@@ -21,7 +21,7 @@ from lastgood.core.status.pace import moved
 from lastgood.core.status.protection import gap
 from lastgood.core.workload import OWNERSHIP, conflicts, workload_problem
 
-MOMENTS = (Reason.SOAKED, Reason.DEPLOYED, Reason.ADOPTED, Reason.FALLBACK_DELETED)
+_MOMENTS = (Reason.SOAKED, Reason.DEPLOYED, Reason.ADOPTED, Reason.FALLBACK_DELETED)
 """What has just happened is no state."""
 _LASTING = (Reason.RATE_LIMITED, Reason.SUSPENDED, Reason.NO_KNOWN_GOOD)
 """What only a person can change."""
@@ -153,7 +153,7 @@ Row = tuple[Type, bool | None, Reason | str, str]
 
 def _ready(observed: Observed, step: Step) -> Row:
     status = observed.deployment.status
-    if step.reason not in (Reason.SERVING, *MOMENTS) or not status.snapshot:
+    if step.reason not in (Reason.SERVING, *_MOMENTS) or not status.snapshot:
         return Type.READY, False, step.reason, step.message
     if serves(observed):
         return Type.READY, True, Reason.SERVING, f"{status.snapshot} serves"

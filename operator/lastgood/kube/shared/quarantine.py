@@ -94,7 +94,7 @@ class Quarantine:
         """Read the ConfigMap now: before a digest is written, a watch is not fresh enough."""
         try:
             if await self._is_known():
-                self._contact = self._clock()
+                self._seen()
                 return
             self._learn(await self._client.get(CONFIGMAPS, self._namespace, QUARANTINE_CONFIG_MAP))
         except NotFoundError:
@@ -160,14 +160,18 @@ class Quarantine:
                 self._learn(None)
 
     def _learn(self, body: dict[str, Any] | None) -> None:
-        first, self._contact = not self.synced, self._clock()
         before = self._entries
         if self._is_news(body):
             self._take_in({key: str(why) for key, why in ((body or {}).get("data") or {}).items()})
-        if first:
-            self._on_change(None)
-        elif self._entries != before:
+        if not self._seen() and self._entries != before:
             self._on_change(_changed(before, self._entries))
+
+    def _seen(self) -> bool:
+        """Note that the API server was heard; wake everybody, and say so, where it had been silent for too long."""
+        silent, self._contact = not self.synced, self._clock()
+        if silent:
+            self._on_change(None)
+        return silent
 
     def _is_news(self, body: dict[str, Any] | None) -> bool:
         """The watch brings what our own write has told us already, and may bring what was before it."""

@@ -31,6 +31,7 @@ PARTS: Final = 8
 MOST_BYTES: Final = 900_000  # of the 1 MiB that an object may have
 _READ_EVERY: Final = 60.0
 _READ_AGAIN: Final = 5.0  # after an error
+_AT_ONCE: Final = 8
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -117,6 +118,8 @@ class RememberedFacts:
             )
         except NotFoundError:
             self._learn(place, await self._create(place, {name: text} if text else {}))
+            if not known.read:
+                self._changed(place)  # whoever asked meanwhile was told that nothing is known yet
         else:
             self._wrote(place, data, body)
 
@@ -151,12 +154,21 @@ class RememberedFacts:
                 await asyncio.wait_for(self._asked.wait(), pause * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
             everything, wanted = not self._asked.is_set(), self._wanted()
             self._asked.clear()
-            for place in list(self._kept) if everything else wanted:
-                await self.read(place)
+            await self._read_all(list(self._kept) if everything else wanted)
             failed = [place for place, kept in self._kept.items() if kept.problem]
             pause = _READ_AGAIN if failed else _READ_EVERY
             if failed and not everything:
                 await asyncio.sleep(_READ_AGAIN)  # every pass asks: an error must not become a request each time
+
+    async def _read_all(self, places: Collection[Place]) -> None:
+        """Read a few at the same time: whoever waits for one does not wait for all those before it."""
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def read(place: Place) -> None:
+            async with free:
+                await self.read(place)
+
+        await asyncio.gather(*map(read, places))
 
     def _wanted(self) -> set[Place]:
         unread = {place for place, kept in self._kept.items() if not kept.read}

@@ -8,23 +8,21 @@ from typing import Any, assert_never
 from lastgood.api.meta import Meta
 from lastgood.api.names import API_VERSION, DEPLOYMENT_LABEL, INTENT, Reason
 from lastgood.api.specs.rollback import ModelRollback
-from lastgood.core.state import (
-    REMEMBERED,
+from lastgood.core.actions import (
     Action,
     Adopt,
     CreateRecord,
-    Decision,
     DeleteRecord,
-    Observed,
+    Prepare,
     QuarantineDigest,
     Remember,
     Switch,
     SwitchFirst,
-    Tell,
     UpdateDeployment,
     UpdateRecord,
     UpdateSnapshot,
 )
+from lastgood.core.state import REMEMBERED, Decision, Observed, Tell
 from lastgood.kube.api.client import Client
 from lastgood.kube.api.merge import difference
 from lastgood.kube.api.problems import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
@@ -32,6 +30,7 @@ from lastgood.kube.api.resources import ROLLBACKS
 from lastgood.kube.cache import RESOURCES, Cache, Key, Kind
 from lastgood.kube.memory import Memory
 from lastgood.kube.notices.notice import EventType, Notice, Notices, Severity
+from lastgood.kube.shared.companions import Companions
 from lastgood.kube.shared.quarantine import Quarantine
 from lastgood.kube.shared.remembered import RememberedFacts
 from lastgood.kube.writes.switch import Switcher
@@ -43,6 +42,7 @@ Write = (
     | DeleteRecord
     | UpdateDeployment
     | Switch
+    | Prepare
     | Adopt
     | QuarantineDigest
     | Remember
@@ -67,6 +67,7 @@ class Actor:
         *,
         client: Client,
         cache: Cache,
+        companions: Companions,
         quarantine: Quarantine,
         remembered: RememberedFacts,
         notices: Notices,
@@ -78,7 +79,9 @@ class Actor:
         self._remembered = remembered
         self._notices = notices
         self._memory = memory
-        self._switcher = Switcher(client=client, cache=cache, quarantine=quarantine, memory=memory)
+        self._switcher = Switcher(
+            client=client, cache=cache, companions=companions, quarantine=quarantine, memory=memory
+        )
 
     async def act(self, key: Key, action: Write, observed: Observed | None = None) -> None:
         """Make one write, and keep what the API server answers.
@@ -96,7 +99,7 @@ class Actor:
                 await self._delete_record(record)
             case UpdateDeployment(status=status):
                 await self._write_status(Kind.DEPLOYMENT, _deployment(observed).deployment.meta, status.as_body())
-            case Switch() | Adopt():
+            case Switch() | Prepare() | Adopt():
                 await self._write_workload(key, action, _deployment(observed))
             case QuarantineDigest():
                 await self._quarantine_digest(key, action, observed)
@@ -171,13 +174,13 @@ class Actor:
             await self._client.delete(ROLLBACKS, meta.namespace, meta.name, uid=meta.uid)
         self._cache.drop(Key(Kind.ROLLBACK, meta.namespace, meta.name))
 
-    async def _write_workload(self, key: Key, action: Switch | Adopt, observed: Observed) -> None:
+    async def _write_workload(self, key: Key, action: Switch | Prepare | Adopt, observed: Observed) -> None:
         try:
             await self._switcher.write(key, action, observed)
         except (InvalidError, ForbiddenError) as error:
             if error.told:
                 raise  # the right is missing, which says nothing about this snapshot: it is waited for
-            name = action.snapshot.name
+            name = (action.switch if isinstance(action, Prepare) else action).snapshot.name
             await self._refused(key, observed, name, f"the switch to {name}", error)
 
     async def _quarantine_digest(self, key: Key, action: QuarantineDigest, observed: Observed | None) -> None:
@@ -225,7 +228,7 @@ def _record(action: Action | None) -> str:
     match action:
         case CreateRecord(name=name):
             return name
-        case UpdateRecord(record=record) | SwitchFirst(record=record):
+        case UpdateRecord(record=record) | SwitchFirst(record=record) | Prepare(switch=SwitchFirst(record=record)):
             return record.name
         case _:
             return ""

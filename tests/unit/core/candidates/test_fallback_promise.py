@@ -11,11 +11,12 @@ from lastgood.api.names import Reason, Severity
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.rollback import RollbackSpec
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import CreateRecord
 from lastgood.core.candidates.fallback import fallback
 from lastgood.core.candidates.selection import select
 from lastgood.core.decide import decide
 from lastgood.core.rollback.run import Run
-from lastgood.core.state import CreateRecord, Observed
+from lastgood.core.state import Observed
 from tests.unit.core.builders import (
     ACCURACY,
     PODS,

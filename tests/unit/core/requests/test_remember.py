@@ -10,6 +10,7 @@ from lastgood.api.facts.remembered import NOTHING, Proven, Remembered
 from lastgood.api.names import EMERGENCY, RESUME, ROLLBACK, Digest, Outcome, Reason, RecordName
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.sources import PvcSource
+from lastgood.core.actions import Remember, Switch, UpdateDeployment, UpdateRecord
 from lastgood.core.candidates.likeness import runtime
 from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
@@ -17,7 +18,7 @@ from lastgood.core.requests.gone import ObservedGone, decide_gone
 from lastgood.core.requests.remember import outdated, recalled, remember, to_remember
 from lastgood.core.requests.requests import mark_handled, request_key
 from lastgood.core.serving.forward import forward, released
-from lastgood.core.state import Decision, Observed, Refusal, Remember, Switch, UpdateDeployment, UpdateRecord
+from lastgood.core.state import Decision, Observed, Refusal
 from lastgood.errors import InvalidSpecError
 from tests.unit.core import builders
 from tests.unit.core.builders import (

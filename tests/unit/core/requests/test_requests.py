@@ -13,6 +13,7 @@ from lastgood.api.fields import Fields
 from lastgood.api.meta import Meta
 from lastgood.api.names import EMERGENCY, OPT_IN_LABEL, ROLLBACK, Outcome, Reason
 from lastgood.api.specs.rollback import RollbackSpec
+from lastgood.core.actions import CreateRecord, SwitchFirst, UpdateDeployment, UpdateRecord, Verify
 from lastgood.core.decide import decide
 from lastgood.core.requests.past import of_another, of_the_past
 from lastgood.core.requests.record_names import record_names
@@ -29,7 +30,7 @@ from lastgood.core.requests.requests import (
     spec_of,
     waiting_records,
 )
-from lastgood.core.state import CreateRecord, Observed, SwitchFirst, Tell, UpdateDeployment, UpdateRecord, Verify
+from lastgood.core.state import Observed, Tell
 from tests.unit.core.builders import (
     DEPLOYMENT,
     UID,

@@ -7,21 +7,14 @@ import pytest
 from lastgood.api.facts.deployment_status import DeploymentStatus, Done
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import DIGEST_STAMP, Outcome, Reason, RecordName
+from lastgood.core.actions import CreateRecord, Switch, UpdateDeployment, UpdateRecord, Verify
 from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.candidates.proof import Proof, proof_of
 from lastgood.core.decide import decide
 from lastgood.core.requests.past import of_the_past
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.requests.requests import as_stored, waiting_records
-from lastgood.core.state import (
-    CreateRecord,
-    Observed,
-    Refusal,
-    Switch,
-    UpdateDeployment,
-    UpdateRecord,
-    Verify,
-)
+from lastgood.core.state import Observed, Refusal
 from tests.unit.core.builders import (
     NOW,
     SMOKE,

@@ -11,9 +11,10 @@ from lastgood.api.facts.deployment_status import Intent, Left
 from lastgood.api.names import INTENT, Digest, Outcome, Reason
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.snapshot import SnapshotStatus
+from lastgood.core.actions import CreateRecord, SwitchFirst, UpdateDeployment, UpdateRecord
 from lastgood.core.decide import decide
 from lastgood.core.rollback.course import lock, without_lock
-from lastgood.core.state import CreateRecord, Observed, Refusal, SwitchFirst, UpdateDeployment, UpdateRecord
+from lastgood.core.state import Observed, Refusal
 from lastgood.core.trust.policy import Trust
 from tests.unit.core.builders import (
     NOW,

@@ -7,8 +7,9 @@ import pytest
 
 from lastgood.api.names import Outcome, Reason, SnapshotName
 from lastgood.api.specs.rollback import RollbackStatus
+from lastgood.core.actions import UpdateDeployment, UpdateRecord
 from lastgood.core.decide import decide
-from lastgood.core.state import Observed, Tell, UpdateDeployment, UpdateRecord
+from lastgood.core.state import Observed, Tell
 from lastgood.core.trust.policy import Trust
 from tests.unit.core.builders import (
     ago,

@@ -7,8 +7,9 @@ import pytest
 
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import Outcome, Reason, SnapshotName
+from lastgood.core.actions import QuarantineDigest, Switch, UpdateDeployment, UpdateRecord
 from lastgood.core.decide import decide
-from lastgood.core.state import Decision, QuarantineDigest, Refusal, Switch, UpdateDeployment, UpdateRecord
+from lastgood.core.state import Decision, Refusal
 from tests.unit.core.builders import NOW, SMOKE, V1, V2, ago, checked, digest, name, policy, record, spec, tally
 from tests.unit.core.moments import AVAILABLE, EMERGENCY, INTENT, SWITCHED, after, before, ended, status_of
 

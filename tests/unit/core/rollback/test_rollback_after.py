@@ -13,22 +13,11 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Outcome, Reason, RecordName
 from lastgood.api.specs.rollback import FiredTrigger
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import Action, QuarantineDigest, Remember, RunChecks, Switch, UpdateDeployment, UpdateRecord
 from lastgood.core.decide import decide
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.rollback.closing import serve
-from lastgood.core.state import (
-    REMEMBERED,
-    Action,
-    Drift,
-    Observed,
-    QuarantineDigest,
-    Refusal,
-    Remember,
-    RunChecks,
-    Switch,
-    UpdateDeployment,
-    UpdateRecord,
-)
+from lastgood.core.state import REMEMBERED, Drift, Observed, Refusal
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
     NOW,

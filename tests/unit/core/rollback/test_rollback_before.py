@@ -12,24 +12,14 @@ from lastgood.api.facts.signal import Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Digest, Outcome, Reason, RecordName, Severity, SnapshotName, Type
 from lastgood.api.specs.rollback import ModelRollback
+from lastgood.core.actions import CreateRecord, QuarantineDigest, Switch, UpdateDeployment, UpdateRecord, Verify
 from lastgood.core.decide import decide
 from lastgood.core.requests.record_names import record_names
 from lastgood.core.requests.requests import as_stored, made_for, pending, spec_of, waiting_records
 from lastgood.core.rollback import course as rollback
 from lastgood.core.rollback.course import opening
 from lastgood.core.rollback.run import Run
-from lastgood.core.state import (
-    FRESH,
-    Checked,
-    CreateRecord,
-    Observed,
-    QuarantineDigest,
-    Step,
-    Switch,
-    UpdateDeployment,
-    UpdateRecord,
-    Verify,
-)
+from lastgood.core.state import FRESH, Checked, Observed, Step
 from tests.unit.core.builders import (
     ACCURACY,
     NOW,

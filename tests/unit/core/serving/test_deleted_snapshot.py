@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from lastgood.api.names import Reason
+from lastgood.core.actions import UpdateDeployment
 from lastgood.core.decide import decide
-from lastgood.core.state import Observed, Tell, UpdateDeployment
+from lastgood.core.state import Observed, Tell
 from tests.unit.core.builders import SNAPSHOTS, declaring, digest, having, name, snapshot, swapped, world
 
 ONLY_V2 = having(replace(world(), snapshots=(snapshot(3), snapshot(2))), last_known_good=str(name(2)))
@@ -84,3 +85,13 @@ def test_a_fallback_that_is_quarantined_was_not_deleted() -> None:
     decision = decide(replace(ONLY_V2, quarantined={digest(2): "INC-1"}))
     assert decision.reason != Reason.FALLBACK_DELETED
     assert len(SNAPSHOTS) == 4
+
+
+def test_the_only_fallback_is_missed_also_while_what_is_desired_is_not_there() -> None:
+    """What waits for another reason is told beside it, and does not take its place in the conditions."""
+    observed = declaring(without(ONLY_V2, 2), snapshot=name(9))
+    decision = decide(observed)
+    assert isinstance(decision.action, UpdateDeployment)
+    assert decision.reason == Reason.FALLBACK_DELETED
+    told = decision.action.status.conditions["KnownGoodAvailable"]
+    assert (told.status, told.reason, told.message) == ("False", Reason.FALLBACK_DELETED, decision.message)

@@ -6,15 +6,11 @@ import pytest
 
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason
+from lastgood.core.actions import Switch, Verify
 from lastgood.core.decide import decide
 from lastgood.core.serving.drift import pause, reassert
 from lastgood.core.serving.forward import drifted
-from lastgood.core.state import (
-    Drift,
-    Observed,
-    Switch,
-    Verify,
-)
+from lastgood.core.state import Drift, Observed
 from tests.unit.core.builders import (
     V2,
     V3,

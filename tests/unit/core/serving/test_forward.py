@@ -14,23 +14,12 @@ from lastgood.api.names import FIELD_MANAGER, Reason, RecordName
 from lastgood.api.specs.rollback import FiredTrigger
 from lastgood.api.specs.snapshot import QuarantineMark
 from lastgood.api.specs.sources import PvcSource
+from lastgood.core.actions import Adopt, CreateRecord, Remember, Switch, UpdateDeployment, Verify
 from lastgood.core.candidates.eligible import RULES, Way
 from lastgood.core.decide import decide
 from lastgood.core.rollback.closing import is_bad_copy
 from lastgood.core.serving.forward import continued, forward, released, resumed
-from lastgood.core.state import (
-    FRESH,
-    Adopt,
-    CreateRecord,
-    Drift,
-    Observed,
-    Refusal,
-    Remember,
-    Step,
-    Switch,
-    UpdateDeployment,
-    Verify,
-)
+from lastgood.core.state import FRESH, Drift, Observed, Refusal, Step
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
     HISTORY,

@@ -12,8 +12,9 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName, Severity, Type
 from lastgood.api.specs.rollback import FiredTrigger
 from lastgood.api.specs.snapshot import QuarantineMark
+from lastgood.core.actions import CreateRecord
 from lastgood.core.serving.triggers import automatic, breached, fired, integrity, verdict
-from lastgood.core.state import CreateRecord, Observed, Tell
+from lastgood.core.state import Observed, Tell
 from lastgood.core.words import INTEGRITY
 from tests.unit.core.builders import (
     ACCURACY,

@@ -12,6 +12,7 @@ from lastgood.api.names import Digest, Reason
 from lastgood.api.specs.deployment import ModelDeployment
 from lastgood.api.specs.rollback import ModelRollback
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.api.workload.companion import ObjectRef
 from lastgood.api.workload.workload import Container, Workload
 from lastgood.core.workload import carries
 from lastgood.kube.cache import Key, Kind
@@ -98,6 +99,15 @@ class Cluster:
             self.starting = 2
             meta = self.stamped(changed.meta)
             self.workload = replace(changed, meta=meta, rollout=replace(changed.rollout, seen=False))
+
+    def change(self, ref: ObjectRef, data: Mapping[str, str]) -> None:
+        """Merge keys into an object beside the workload; the pods that run read it no more."""
+        there = self.workload.companions.get(ref) if self.workload else None
+        if self.workload is None or there is None:
+            return
+        body = {"data": {**there.body["data"], **data}}
+        changed = replace(there, meta=self.stamped(there.meta), body=body)
+        self.workload = replace(self.workload, companions={**self.workload.companions, ref: changed})
 
     # What goes on by itself
 

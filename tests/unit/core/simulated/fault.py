@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from lastgood.core.state import KeepEvidence, RunChecks, Verify
+from lastgood.core.actions import KeepEvidence, RunChecks, Verify
 
 
 class Fault(Enum):

@@ -1,4 +1,4 @@
-"""Every fault at every write of eight stories: `make faults` plays all of it, `make test` a sample.
+"""Every fault at every write of some stories: `make faults` plays all of it, `make test` a sample.
 
 A story with one fault in it must end as it does without: the same serves, the same is quarantined, left and held, and
 the same was said. Killed before and after a write, done twice, the answer lost, 403, 409, 429 or 500.
@@ -32,6 +32,10 @@ STORIES: Final[dict[str, tuple[Event, ...]]] = {
         events.wait(2),
         events.annotate(EMERGENCY, "to=digits-v1: INC-1: backdoor"),
     ),
+    "objects beside the workload, a person asks": (events.bind_beside(), events.annotate(ROLLBACK, "wrong answers")),
+    "objects beside the workload, an emergency": (events.bind_beside(), events.annotate(EMERGENCY, "INC-1: backdoor")),
+    "objects beside the workload, forward": (events.bind_beside(), events.desire(1)),
+    "objects beside the workload, overwritten": (events.bind_beside(), events.overwrite_beside(1)),
 }
 FAULTS: Final = tuple(fault for fault in Fault if fault is not Fault.NONE)
 

@@ -7,12 +7,13 @@ from lastgood.api.facts.deployment_status import Active
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import RESUME, Outcome, Reason, Type
 from lastgood.api.specs.rollback import ModelRollback, RollbackStatus
+from lastgood.core.actions import Switch, SwitchFirst
 from lastgood.core.candidates.eligible import quarantine_reason
 from lastgood.core.candidates.verified import verified_at
 from lastgood.core.decide import decide
 from lastgood.core.requests.requests import pending
-from lastgood.core.state import FRESH, Observed, Switch, SwitchFirst
-from lastgood.core.workload import carries, workload_problem
+from lastgood.core.state import FRESH, Observed
+from lastgood.core.workload import carries, unprepared, workload_problem
 
 if TYPE_CHECKING:
     from tests.unit.core.simulated.simulation import Simulation
@@ -41,6 +42,13 @@ def switch(simulation: "Simulation", action: Switch, observed: Observed) -> None
     earlier = [item for item in simulation.switches if item.record == record.name and not item.drift]
     if simulation.trusted:
         assert all(item.edits < simulation.edits for item in earlier), "two template changes for one record"
+
+
+def template_last(action: Switch, observed: Observed) -> None:
+    """Check that the pods that a switch starts find beside the workload what they are to read."""
+    assert observed.workload is not None
+    wrong = unprepared(observed.workload, observed.deployment.bindings, action.snapshot)
+    assert wrong is None, f"the pod template was written before {wrong}"
 
 
 def _intended(record: ModelRollback, active: Active | None) -> tuple[str, str] | None:

@@ -15,22 +15,15 @@ from lastgood.api.meta import Meta
 from lastgood.api.names import Reason
 from lastgood.api.specs.rollback import ModelRollback, RollbackSpec, RollbackStatus
 from lastgood.api.specs.snapshot import ModelSnapshot, SnapshotStatus
-from lastgood.core.decide import decide
-from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
-from lastgood.core.gate import refused
-from lastgood.core.requests.gone import decide_gone
-from lastgood.core.snapshot.decide import decide_snapshot
-from lastgood.core.state import (
-    REMEMBERED,
+from lastgood.api.workload.companion import ObjectRef
+from lastgood.core.actions import (
     Action,
     Adopt,
     CaptureSnapshot,
-    Checked,
     CreateRecord,
     DeleteRecord,
-    Drift,
     KeepEvidence,
-    Observed,
+    Prepare,
     QuarantineDigest,
     Remember,
     RunChecks,
@@ -42,7 +35,13 @@ from lastgood.core.state import (
     UpdateSnapshot,
     Verify,
 )
-from lastgood.core.workload import render, template
+from lastgood.core.decide import decide
+from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
+from lastgood.core.gate import refused
+from lastgood.core.requests.gone import decide_gone
+from lastgood.core.snapshot.decide import decide_snapshot
+from lastgood.core.state import REMEMBERED, Checked, Drift, Observed
+from lastgood.core.workload import beside, render, template
 from lastgood.errors import TransientError
 from lastgood.kube.memory import Memory, tallied
 from lastgood.signals.kinds.workload import WorkloadSource, workload_sample
@@ -147,7 +146,7 @@ class Simulation(Seeing):
         """Note what the API server does not allow, as kube/writes/act.py does."""
         watch = self.memory.watch(HERE, self.deployment)
         match action:
-            case Switch(snapshot=snapshot):
+            case Switch(snapshot=snapshot) | Prepare(switch=Switch(snapshot=snapshot)):
                 watch.refuse(snapshot.name, self.now)
             case QuarantineDigest(digest=digest):
                 watch.refuse(digest, self.now)
@@ -179,6 +178,8 @@ class Simulation(Seeing):
                 return self._update_deployment(observed, status)
             case Switch():
                 return self._switch(action, observed)
+            case Prepare(switch=switch, ref=ref):
+                return self._prepare(switch, ref, observed)
             case Verify(snapshot=snapshot):
                 self._verify(snapshot)
             case RunChecks(checks=checks):
@@ -262,6 +263,23 @@ class Simulation(Seeing):
         self.memory.begin(key_of(snapshot), HERE)
         self.memory.end(key_of(snapshot), done)
 
+    def _prepare(self, switch: Switch, ref: ObjectRef, observed: Observed) -> bool:
+        """Apply what an object beside the workload needs, on the version that was seen."""
+        seen = observed.workload.companions[ref] if observed.workload else None
+        there = self.workload.companions[ref] if self.workload else None
+        if seen is None or there is None or seen.meta.resource_version != there.meta.resource_version:
+            return False
+        if self.complete and switch.snapshot.digest in self.quarantine:  # the last look before the apply
+            return False
+        invariants.switch(self, switch, observed)
+        self.writes += 1
+        bound = render(self.deployment.bindings, switch.snapshot) or ()
+        self.change(ref, beside(bound)[ref]["data"])
+        if switch.drift:
+            watch = self.memory.watch(HERE, self.deployment)
+            watch.drift = Drift(count=watch.drift.count + 1, last=self.now)
+        return True
+
     def _switch(self, action: Switch, observed: Observed) -> bool:
         if observed.workload is None or self.workload is None:
             return False
@@ -270,6 +288,7 @@ class Simulation(Seeing):
         if self.complete and action.snapshot.digest in self.quarantine:  # the last look before the apply
             return False
         invariants.switch(self, action, observed)
+        invariants.template_last(action, observed)
         active, watch = observed.deployment.status.active, self.memory.watch(HERE, self.deployment)
         made = Written(
             at=self.now,

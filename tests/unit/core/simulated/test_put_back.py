@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lastgood.api.names import Outcome
+from lastgood.core.actions import Action, UpdateRecord
 from lastgood.core.execute import Answer, Turn
-from lastgood.core.state import Action, UpdateRecord
 from tests.unit.core.builders import digest, name, workload
 from tests.unit.core.simulated import events, invariants
 from tests.unit.core.simulated.simulation import Simulation, simulation

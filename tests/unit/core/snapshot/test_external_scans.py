@@ -11,11 +11,12 @@ from lastgood.api.fields import Fields
 from lastgood.api.names import Outcome, Reason, Severity
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import S3Source
+from lastgood.core.actions import ScanSnapshot, Switch, UpdateSnapshot, Verify
 from lastgood.core.candidates.eligible import ineligible
 from lastgood.core.decide import decide
 from lastgood.core.snapshot.decide import decide_snapshot
 from lastgood.core.snapshot.external import claim_copy, merged
-from lastgood.core.state import Decision, ScanSnapshot, Switch, Tell, UpdateSnapshot, Verify
+from lastgood.core.state import Decision, Tell
 from lastgood.core.trust.policy import Scanner
 from tests.unit.core.builders import (
     NOW,

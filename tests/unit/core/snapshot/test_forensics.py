@@ -10,10 +10,11 @@ from lastgood.api.facts.evidence import Forensics, PassedOver
 from lastgood.api.names import Reason
 from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark
 from lastgood.api.specs.sources import StoreSource
+from lastgood.core.actions import KeepEvidence, RepairSnapshot, UpdateSnapshot
 from lastgood.core.snapshot.decide import decide_snapshot, with_conditions
 from lastgood.core.snapshot.forensics import PAUSES, evidence_rest, failure
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import Decision, KeepEvidence, RepairSnapshot, Tell, UpdateSnapshot
+from lastgood.core.state import Decision, Tell
 from tests.unit.core.builders import NOW, V2, ago
 
 KEPT = Forensics(reason=Reason.EVIDENCE_KEPT, time=ago(minutes=1), path="evidence/INC-1", message="it is kept")

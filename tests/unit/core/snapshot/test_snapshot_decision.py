@@ -8,9 +8,10 @@ import pytest
 
 from lastgood.api.names import Reason
 from lastgood.api.specs.snapshot import ModelSnapshot, QuarantineMark, SnapshotStatus, Verification
+from lastgood.core.actions import QuarantineDigest, UpdateSnapshot, Verify
 from lastgood.core.snapshot.decide import decide_snapshot, jittered
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import Checked, QuarantineDigest, Tell, UpdateSnapshot, Verify
+from lastgood.core.state import Checked, Tell
 from tests.unit.core.builders import NOW, V2, ago, digest, unverified
 
 DAY = timedelta(hours=24)

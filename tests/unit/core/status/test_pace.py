@@ -18,9 +18,9 @@ from lastgood.api.facts.signal import Sample, Verdict
 from lastgood.api.meta import Meta
 from lastgood.api.names import Reason, RecordName, Severity, Type
 from lastgood.api.workload.workload import Container
+from lastgood.core.actions import CreateRecord, UpdateDeployment
 from lastgood.core.decide import decide
 from lastgood.core.serving.soak import soak_end
-from lastgood.core.state import CreateRecord, UpdateDeployment
 from lastgood.core.status.pace import EVERY
 from tests.unit.core.builders import (
     PODS,

@@ -12,9 +12,10 @@ from lastgood.api.facts.signal import Unusable, Verdict
 from lastgood.api.fields import compact
 from lastgood.api.meta import Meta
 from lastgood.api.names import LookError, Reason, Severity, SnapshotName, Type
+from lastgood.core.actions import UpdateDeployment
 from lastgood.core.decide import decide
 from lastgood.core.serving.triggers import breached, verdict
-from lastgood.core.state import Observed, Tell, UpdateDeployment
+from lastgood.core.state import Observed, Tell
 from lastgood.core.status.protection import gap
 from lastgood.core.status.report import unread
 from tests.unit.core.builders import (

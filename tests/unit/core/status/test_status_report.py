@@ -11,9 +11,10 @@ from lastgood.api.facts.signal import Verdict
 from lastgood.api.fields import compact
 from lastgood.api.meta import Meta, merge_conditions
 from lastgood.api.names import Outcome, Reason, RecordName, Type
+from lastgood.core.actions import DeleteRecord, UpdateDeployment
 from lastgood.core.decide import decide
 from lastgood.core.serving.soak import soak_rest
-from lastgood.core.state import DeleteRecord, Observed, Tell, UpdateDeployment
+from lastgood.core.state import Observed, Tell
 from tests.unit.core.builders import (
     ACCURACY,
     NOW,

@@ -9,10 +9,11 @@ from lastgood.api.facts.external import ExternalScan
 from lastgood.api.names import Reason, Severity
 from lastgood.api.specs.snapshot import ModelSnapshot
 from lastgood.api.specs.sources import PvcSource, StoreSource
+from lastgood.core.actions import UpdateSnapshot
 from lastgood.core.candidates.eligible import Question, ineligible
 from lastgood.core.snapshot.decide import decide_snapshot
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import Decision, UpdateSnapshot
+from lastgood.core.state import Decision
 from lastgood.core.trust.policy import Scanner, Trust
 from tests.unit.core.builders import NOW, V2, ago, digest, name, swapped, world
 

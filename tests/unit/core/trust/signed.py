@@ -8,9 +8,7 @@ from lastgood.api.facts.signature import Claims, Examined, Method, SignatureFact
 from lastgood.api.names import Reason
 from lastgood.api.specs.snapshot import ModelSnapshot, PathBundle
 from lastgood.core.candidates.eligible import Question, ineligible
-from lastgood.core.state import (
-    Observed,
-)
+from lastgood.core.state import Observed
 from lastgood.core.trust.policy import Trust, TrustedKey, anchors_digest
 from tests.unit.core.builders import (
     ago,

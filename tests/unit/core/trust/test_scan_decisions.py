@@ -9,9 +9,7 @@ from lastgood.api.facts.evidence import Finding, Scan
 from lastgood.api.names import Reason, Severity
 from lastgood.api.specs.scan_rules import UNJUDGED
 from lastgood.core.candidates.eligible import ineligible
-from lastgood.core.state import (
-    Observed,
-)
+from lastgood.core.state import Observed
 from lastgood.core.trust.policy import Trust
 from tests.unit.core.builders import (
     NOW,

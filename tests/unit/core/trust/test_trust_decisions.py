@@ -8,15 +8,11 @@ import pytest
 from lastgood.api.facts.signal import Verdict
 from lastgood.api.names import Reason
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import CreateRecord, Switch
 from lastgood.core.candidates.eligible import Question
 from lastgood.core.candidates.selection import select
 from lastgood.core.decide import decide
-from lastgood.core.state import (
-    CreateRecord,
-    Observed,
-    Switch,
-    Tell,
-)
+from lastgood.core.state import Observed, Tell
 from lastgood.core.trust.policy import Floor, Trust
 from tests.unit.core.builders import (
     NOW,

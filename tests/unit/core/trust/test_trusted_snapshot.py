@@ -10,17 +10,11 @@ from lastgood.api.facts.evidence import Capture
 from lastgood.api.facts.signature import SignatureProblem
 from lastgood.api.names import Reason
 from lastgood.api.specs.snapshot import ModelSnapshot
+from lastgood.core.actions import CaptureSnapshot, QuarantineDigest, UpdateSnapshot, Verify
 from lastgood.core.snapshot.capture import asks_for_capture
 from lastgood.core.snapshot.decide import decide_snapshot
 from lastgood.core.snapshot.observed import ObservedSnapshot
-from lastgood.core.state import (
-    REFUSED,
-    CaptureSnapshot,
-    QuarantineDigest,
-    Tell,
-    UpdateSnapshot,
-    Verify,
-)
+from lastgood.core.state import REFUSED, Tell
 from lastgood.core.trust.policy import Trust, TrustedKey
 from tests.unit.core.builders import (
     NOW,

@@ -84,6 +84,23 @@ async def test_what_is_known_already_is_not_read_again_and_what_is_not_is(monkey
     assert world.quarantine.entries("ml") == {WORSE: "INC-2"}
 
 
+async def test_everybody_is_woken_when_it_is_heard_again_though_nothing_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, get = World(**{key(BAD): "INC-1"}), Server.get
+    await world.quarantine.refresh()
+    world.changes.clear()
+
+    async def slow(server: Server, *args: Any, metadata_only: bool = False) -> Any:
+        world.now += STALE_SECONDS
+        return await get(server, *args, metadata_only=metadata_only)
+
+    monkeypatch.setattr(Server, "get", slow)
+    await world.quarantine.refresh()
+    assert world.quarantine.synced
+    assert world.changes == [None]
+
+
 async def test_silence_for_too_long_is_not_knowing() -> None:
     world = World()
     await world.quarantine.refresh()

@@ -130,6 +130,15 @@ async def test_what_was_never_read_is_not_known_by_a_write() -> None:
     assert world.facts.of("ml", "other") == (KEPT, "")
 
 
+async def test_whoever_asked_before_the_first_write_is_woken_by_it() -> None:
+    world = World()
+    world.alive = ("digits",)
+    assert world.facts.of("ml", "digits") == (None, "")
+    await world.facts.keep("ml", "digits", KEPT)
+    assert world.facts.of("ml", "digits") == (KEPT, "")
+    assert world.changes == [("ml", {"digits"})]
+
+
 async def test_nothing_is_written_where_there_is_nothing_to_keep() -> None:
     world = World()
     await read(world.facts)
