@@ -17,7 +17,7 @@ from lastgood.cli.oncall.cluster import DEPLOYMENTS, ROLLBACKS, SNAPSHOTS, Clust
 from lastgood.cli.oncall.presence import presence
 from lastgood.cli.oncall.waiting import Waiter, wait
 from lastgood.cli.parser import Exit, Parser, UsageError
-from lastgood.core.requests.requests import request_key
+from lastgood.core.requests.requests import parse_wish, request_key
 
 _MAX_TEXT: Final = 900  # of the 1024 that a record keeps of a reason
 _PREFIX = re.compile(r"\s*(to|before)\s*=")
@@ -89,7 +89,8 @@ def records(cluster: Cluster, args: argparse.Namespace) -> int:
 def rollback(cluster: Cluster, args: argparse.Namespace) -> int:
     """Ask for a normal rollback."""
     reason = _reason([args.reason])
-    if _PREFIX.match(reason):
+    read = parse_wish(reason)
+    if read.to or read.before or read.error or _PREFIX.match(reason):
         raise UsageError("--reason: begins with 'to=' or 'before=', which the operator reads as options; use --to")
     value = _at_this_time(f"to={args.to}: {reason}" if args.to else reason)
     cluster.annotate(DEPLOYMENTS, args.name, ROLLBACK, value)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -85,18 +85,33 @@ def pending(observed: Observed) -> Iterator[Request]:
 
 
 def parse_wish(text: str) -> Wish:
-    """Read `[to=NAME] [before=TIME]: INC-1: reason`; what cannot be understood is all reason, with an error."""
-    rest, to, before = text, "", None
-    while match := _DIRECTIVE.match(rest):
-        word, value = match[1], match[2]
+    """Read `[to=NAME] [before=TIME]: INC-1: reason`; what cannot be understood is all reason, with an error.
+
+    The number may come first as well: nobody looks up the order at three in the morning.
+    """
+    given: dict[str, str] = {}
+    rest = _taken(text, given).lstrip(" :,")
+    number = _INCIDENT.match(rest)
+    behind = rest[number.end() :] if number else ""
+    if number and (left := _taken(behind, given)) != behind:
+        rest = f"{number[1]}: {left.lstrip(' :,')}"
+    incident = number[1] if number else ""
+    for word, value in given.items():
         try:
-            to, before = (_name(value), before) if word == "to" else (to, parse_time(value))
+            _READ[word](value)
         except ValueError:
             error = f"{word}={value[:64]!r} is invalid: must be {_MEANT[word]}"
-            return Wish(reason=text[:MAX_TEXT], incident=_incident(text), error=error)
-        rest = rest[match.end() :]
-    reason = rest.lstrip(" :,").strip() or text.strip()
-    return Wish(reason=reason[:MAX_TEXT], to=SnapshotName(to), before=before, incident=_incident(rest))
+            return Wish(reason=text[:MAX_TEXT], incident=incident, error=error)
+    reason = rest.strip() or text.strip()
+    before = parse_time(given["before"]) if "before" in given else None
+    return Wish(reason=reason[:MAX_TEXT], to=SnapshotName(given.get("to", "")), before=before, incident=incident)
+
+
+def _taken(text: str, given: dict[str, str]) -> str:
+    """Take the directives from the beginning of a text, the last of each word counts, and return what is left."""
+    while match := _DIRECTIVE.match(text):
+        given[match[1]], text = match[2], text[match.end() :]
+    return text
 
 
 def _name(value: str) -> str:
@@ -105,9 +120,7 @@ def _name(value: str) -> str:
     return value
 
 
-def _incident(text: str) -> str:
-    match = _INCIDENT.match(text.lstrip(" :,"))
-    return match[1] if match else ""
+_READ: Mapping[str, Callable[[str], object]] = {"to": _name, "before": parse_time}
 
 
 def open_record(observed: Observed, spec: RollbackSpec, reason: Reason, message: str) -> Step | None:

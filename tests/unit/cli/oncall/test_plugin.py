@@ -242,6 +242,7 @@ def test_api_server_that_is_away_is_a_sentence(tmp_path: Path, capsys: pytest.Ca
         (["rollback", "digits"], "--reason"),
         (["rollback", "digits", "--reason", " "], "REASON: is empty"),
         (["rollback", "digits", "--reason", "to=x: y"], "use --to"),
+        (["rollback", "digits", "--reason", "INC-1: to=x: y"], "use --to"),
         (["rollback", "digits", "--reason", "x" * 2000], "at most 900"),
         (["rollback", "digits", "--reason", "x", "--to", "../v1"], "--to: must be"),
         (["emergency", "digits"], "INCIDENT"),
