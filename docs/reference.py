@@ -133,7 +133,7 @@ REASONS: dict[str, Meanings] = {
     },
     "Why it does nothing": {
         Reason.INVALID_SPEC: "A field of the spec, or an expression in it, cannot be used.",
-        Reason.TARGET_NOT_FOUND: "There is no Deployment of that name.",
+        Reason.TARGET_NOT_FOUND: "There is no Deployment, or object beside it, of that name.",
         Reason.NOT_OPTED_IN: "The workload lacks the opt-in label. The message has the command.",
         Reason.NOT_BINDABLE: "The workload's owner does not allow a binding, or not any more. The message "
         "has the command.",

@@ -39,8 +39,10 @@ class ConfigKey(Binding):
 
     @property
     def mistakes(self) -> tuple[tuple[str, str], ...]:
-        """It holds a placeholder."""
-        return (("value", template_mistake(self.value)),)
+        """It holds a placeholder, and is not in an object of ours."""
+        ours = "must not begin with lastgood-: the operator writes those itself"
+        wrong = ours if self.config_map.startswith("lastgood-") else ""
+        return ("configKey.name", wrong), ("value", template_mistake(self.value))
 
     def current(self, workload: Workload) -> str | None:
         """Return the value of the key."""
