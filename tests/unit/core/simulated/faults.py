@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lastgood.api.names import EMERGENCY, ROLLBACK
-from tests.unit.core.simulated import events, invariants
+from tests.unit.core.simulated import beside, events, invariants
 from tests.unit.core.simulated.events import Event
 from tests.unit.core.simulated.fault import Fault
 from tests.unit.core.simulated.simulation import Simulation, simulation
@@ -32,10 +32,10 @@ STORIES: Final[dict[str, tuple[Event, ...]]] = {
         events.wait(2),
         events.annotate(EMERGENCY, "to=digits-v1: INC-1: backdoor"),
     ),
-    "objects beside the workload, a person asks": (events.bind_beside(), events.annotate(ROLLBACK, "wrong answers")),
-    "objects beside the workload, an emergency": (events.bind_beside(), events.annotate(EMERGENCY, "INC-1: backdoor")),
-    "objects beside the workload, forward": (events.bind_beside(), events.desire(1)),
-    "objects beside the workload, overwritten": (events.bind_beside(), events.overwrite_beside(1)),
+    "objects beside the workload, a person asks": (beside.bind_beside(), events.annotate(ROLLBACK, "wrong answers")),
+    "objects beside the workload, an emergency": (beside.bind_beside(), events.annotate(EMERGENCY, "INC-1: backdoor")),
+    "objects beside the workload, forward": (beside.bind_beside(), events.desire(1)),
+    "objects beside the workload, overwritten": (beside.bind_beside(), beside.overwrite_beside(1)),
 }
 FAULTS: Final = tuple(fault for fault in Fault if fault is not Fault.NONE)
 
