@@ -94,7 +94,7 @@ def decide(observed: Observed) -> Decision:
     after = min(waits, default=None)
     if chosen is None:
         return _waiting(observed, steps, after)
-    return _decision(observed, chosen, after) if chosen is steps[0] else _beside(observed, steps, chosen, after)
+    return _decision(observed, chosen, after) if chosen is steps[0] else _moment(observed, steps, chosen, after)
 
 
 def _prepared(observed: Observed, step: Step) -> Step:
@@ -148,12 +148,13 @@ def _waiting(observed: Observed, steps: Sequence[Step], after: float | None) -> 
 
 
 def _standing(
-    observed: Observed, steps: Sequence[Step], facts: DeploymentStatus | None = None
+    observed: Observed, steps: Sequence[Step], moment: Step | None = None
 ) -> tuple[DeploymentStatus, list[Step]]:
     """Return the status that says what waits, and what of that people have not heard of; `Ready` says the first."""
     step, grave = steps[0], alerts.grave(observed, steps)
     new = alerts.untold(observed, grave)
-    status = report(observed, replace(step, facts=facts) if facts else step, alerts.recorded(observed, grave))
+    standing = replace(step, facts=moment.facts) if moment else step
+    status = report(observed, standing, alerts.recorded(observed, grave), moment=moment)
     first = alerts.key(step) in map(alerts.key, new) if step.tell in alerts.GRAVE else _reason_changed(observed, step)
     others = [item for item in new if alerts.key(item) != alerts.key(step)]
     return status, [step, *others] if first else others
@@ -173,15 +174,15 @@ def _decision(observed: Observed, step: Step, after: float | None) -> Decision:
     )
 
 
-def _beside(observed: Observed, steps: Sequence[Step], step: Step, after: float | None) -> Decision:
-    """The write of a soak says what still waits as well, or `Ready` would be True in between.
+def _moment(observed: Observed, steps: Sequence[Step], step: Step, after: float | None) -> Decision:
+    """The write of what has just happened says what still waits as well, or `Ready` would be True in between.
 
-    What another moment changes, such as what serves, may be what the rules that wait went by.
+    Not where it changes what serves: that may be what the rules that wait went by.
     """
     plain = _decision(observed, step, after)
-    if step.reason != Reason.SOAKED:
+    if step.reason not in (Reason.SOAKED, Reason.FALLBACK_DELETED):
         return plain
-    status, told = _standing(observed, steps, step.facts)
+    status, told = _standing(observed, steps, step)
     return replace(plain, actions=(UpdateDeployment(status=status), *plain.actions[1:]), alerts=tuple(told))
 
 

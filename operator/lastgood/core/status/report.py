@@ -27,10 +27,13 @@ _LASTING = (Reason.RATE_LIMITED, Reason.SUSPENDED, Reason.NO_KNOWN_GOOD)
 """What only a person can change."""
 
 
-def report(observed: Observed, step: Step, alerts: tuple[Alert, ...] | None = None) -> DeploymentStatus:
+def report(
+    observed: Observed, step: Step, alerts: tuple[Alert, ...] | None = None, *, moment: Step | None = None
+) -> DeploymentStatus:
     """Return the status that follows from what is observed and from the step that was decided on.
 
-    `alerts` are what people were told and still is so; None where that was not looked at, and stays as it was.
+    `alerts` are what people were told and still is so; None where that was not looked at, and stays as it was. `moment`
+    is what has just happened, where `step` is what waits beside it.
     """
     facts = step.facts or observed.deployment.status
     seen = _seen(observed, facts)
@@ -41,7 +44,7 @@ def report(observed: Observed, step: Step, alerts: tuple[Alert, ...] | None = No
     health = merge_conditions(facts.conditions, [_condition(observed, _healthy(seen))], observed.now)
     seen = _seen(seen, replace(facts, conditions=health)) if health != facts.conditions else seen
     found = fallback(seen) if observed.complete else Fallback()
-    conditions = merge_conditions(facts.conditions, _conditions(seen, step, found), observed.now)
+    conditions = merge_conditions(facts.conditions, _conditions(seen, step, found, moment or step), observed.now)
     if observed.complete:
         facts = _going_back(facts, found)
     alerts = facts.alerts if alerts is None else alerts
@@ -127,14 +130,14 @@ def _lasting_error(observed: Observed, trigger: Trigger) -> tuple[str, str]:
     return (tally.error, str(tally.kind or "")) if lasts(trigger, tally) else before  # one look is a blip
 
 
-def _conditions(observed: Observed, step: Step, found: Fallback) -> Iterator[Condition]:
+def _conditions(observed: Observed, step: Step, found: Fallback, moment: Step) -> Iterator[Condition]:
     for row in (
         _ready(observed, step),
         _healthy(observed),
         _protected(observed),
         _progressing(observed),
         _rolled_back(observed),
-        known_good(observed, found, lasting_message(observed, step)),
+        known_good(observed, found, lasting_message(observed, moment)),
         _conflict(observed),
         _opted_in(observed),
         _stalled(observed, step),

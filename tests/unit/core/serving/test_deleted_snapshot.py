@@ -95,3 +95,7 @@ def test_the_only_fallback_is_missed_also_while_what_is_desired_is_not_there() -
     assert decision.reason == Reason.FALLBACK_DELETED
     told = decision.action.status.conditions["KnownGoodAvailable"]
     assert (told.status, told.reason, told.message) == ("False", Reason.FALLBACK_DELETED, decision.message)
+    ready = decision.action.status.conditions["Ready"]
+    assert (ready.status, ready.reason) == ("False", Reason.SNAPSHOT_NOT_FOUND), "and it was not ready for a moment"
+    again = declaring(observed, status=decision.action.status)
+    assert (decide(again).action, decide(again).tell) == (None, Tell.NOBODY)
