@@ -26,8 +26,8 @@ from lastgood.core.actions import (
     RepairSnapshot,
     RunChecks,
     ScanSnapshot,
-    SwitchFirst,
     Verify,
+    before_its_lock,
 )
 from lastgood.core.decide import decide
 from lastgood.core.execute import FOR_GONE, FOR_SNAPSHOTS, Answer, Pass, Rest, Turn, execute
@@ -276,7 +276,7 @@ class Reconciler:
         active = observed.deployment.status.active
         record = observed.active
         waits = active is not None and (record is None or record.status.switched_at is None)
-        if waits or isinstance(action, CreateRecord | SwitchFirst):
+        if waits or isinstance(action, CreateRecord) or before_its_lock(action):
             self._calm.press(key)
         else:
             self._calm.relax(key)
@@ -356,8 +356,8 @@ def facts_of(observed: Observed, action: Action | None) -> dict[str, object]:
     """Return what a line of the security log says beside the reason."""
     status, active = observed.deployment.status, observed.deployment.status.active
     rollback, by = (active.name, active.spec.get("requestedBy", "")) if active else ("", "")
-    if isinstance(action, SwitchFirst):
-        rollback, by = action.record.name, action.record.spec.requested_by
+    if record := before_its_lock(action):
+        rollback, by = record.name, record.spec.requested_by
     return {
         "model": observed.deployment.model,
         "serving": status.snapshot,

@@ -68,9 +68,13 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True)
 class Adopt:
-    """Become an owner of the bound fields as they are, without our stamps: no pod template changes."""
+    """Become an owner of the bound fields as they are, without our stamps: no pod template changes.
+
+    `ref` is the object beside the workload whose fields are meant; None where it is the pod template.
+    """
 
     snapshot: ModelSnapshot
+    ref: ObjectRef | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,3 +157,12 @@ Action = (
     | Remember
     | UpdateSnapshot
 )
+
+
+def before_its_lock(action: Action | None) -> ModelRollback | None:
+    """Return the record of an emergency that an action switches for, or prepares to, before there is a lock."""
+    match action:
+        case SwitchFirst(record=record) | Prepare(switch=SwitchFirst(record=record)):
+            return record
+        case _:
+            return None

@@ -237,15 +237,15 @@ def _owners(workload: Workload, binding: Binding) -> tuple[tuple[str, Mapping[st
     return there.owners if there else ()
 
 
-def borrowed(workload: Workload, bindings: Iterable[Binding]) -> bool:
-    """Tell whether a bound field is another manager's alone: a manifest that gives it up deletes it."""
-    return any(
-        not any(
-            manager == FIELD_MANAGER and _owns(fields, binding.owned_at(workload))
-            for manager, fields in _owners(workload, binding)
-        )
-        for binding, _ in conflicts(workload, bindings)
-    )
+def borrowed(workload: Workload, bindings: Iterable[Binding]) -> tuple[Binding, ...]:
+    """Return the bound fields that are another manager's alone: a manifest that gives one up deletes it."""
+    others = dict.fromkeys(binding for binding, _ in conflicts(workload, bindings))
+    return tuple(binding for binding in others if not _is_ours(workload, binding))
+
+
+def _is_ours(workload: Workload, binding: Binding) -> bool:
+    path = binding.owned_at(workload)
+    return any(manager == FIELD_MANAGER and _owns(fields, path) for manager, fields in _owners(workload, binding))
 
 
 def _owns(fields: Mapping[str, Any], path: Iterable[str]) -> bool:

@@ -8,14 +8,17 @@ import pytest
 from lastgood.api.meta import Meta
 from lastgood.api.names import BINDABLE, FIELD_MANAGER, Reason
 from lastgood.api.workload.companion import Companion, ObjectRef
-from lastgood.core.actions import Prepare, Switch
+from lastgood.controller.reconciler import facts_of
+from lastgood.core.actions import Adopt, Prepare, Switch, SwitchFirst, before_its_lock
 from lastgood.core.candidates.likeness import runtime
 from lastgood.core.decide import decide
 from lastgood.core.gate import refused
+from lastgood.core.serving.drift import adopt
 from lastgood.core.state import Observed
 from lastgood.core.workload import borrowed, carries, conflicts, unprepared, workload_problem
-from tests.unit.core.builders import BINDINGS, NAMESPACE, V3, checked, declaring, name, snapshot, swapped, world
+from tests.unit.core.builders import BINDINGS, NAMESPACE, V3, checked, declaring, name, record, snapshot, swapped, world
 from tests.unit.core.config_key import ConfigKey
+from tests.unit.core.moments import EMERGENCY
 
 PATHS = ConfigKey(config_map="paths", key="model", value="/models/$(path)")
 VERSIONS = ConfigKey(config_map="versions", key="digits", value="$(version)")
@@ -102,5 +105,18 @@ def test_who_else_owns_a_key_is_told_as_for_a_field_of_the_workload() -> None:
     workload = observed.workload
     assert workload is not None
     assert conflicts(workload, (PATHS, VERSIONS)) == ((PATHS, "argocd"),)
-    assert borrowed(workload, (PATHS, VERSIONS))
-    assert not borrowed(workload, (VERSIONS,))
+    assert borrowed(workload, (PATHS, VERSIONS)) == (PATHS,)
+    assert borrowed(workload, (VERSIONS,)) == ()
+    step = adopt(observed, V3)
+    assert step is not None
+    assert step.action == Adopt(snapshot=V3, ref=PATHS.beside), "that object is written, and no other"
+
+
+def test_the_record_of_an_emergency_is_known_while_it_prepares_its_switch() -> None:
+    """The security log names it, and Events wait, as in the switch itself."""
+    urgent = record("urgent", EMERGENCY)
+    first = SwitchFirst(snapshot=V4, record=urgent)
+    assert before_its_lock(Prepare(switch=first, ref=PATHS.beside)) == before_its_lock(first) == urgent
+    assert before_its_lock(Prepare(switch=SWITCH, ref=PATHS.beside)) is None
+    facts = facts_of(wanting("", ""), Prepare(switch=first, ref=PATHS.beside))
+    assert (facts["rollback"], facts["requestedBy"]) == ("urgent", "ann")

@@ -73,14 +73,16 @@ def adopt(observed: Observed, serving: ModelSnapshot) -> Step | None:
     Nothing is verified for it: no pod template changes. The pause is that of a drift, for whoever takes ownership away.
     """
     workload = observed.workload
-    if workload is None or not borrowed(workload, observed.deployment.bindings):
+    others = borrowed(workload, observed.deployment.bindings) if workload else ()
+    if not others:
         return None
     whose = f"field manager {FIELD_MANAGER} takes ownership of the bound fields of {serving.name}"
     message = f"{whose}; values unchanged, no restart"
     rest = _rest(observed, serving)
     if rest > 0:
         return Step(reason=Reason.ADOPTED, message=message, after=rest)
-    return Step(reason=Reason.ADOPTED, message=message, action=Adopt(snapshot=serving), tell=Tell.INFO)
+    action = Adopt(snapshot=serving, ref=others[0].beside)  # one object at a time, as in a switch
+    return Step(reason=Reason.ADOPTED, message=message, action=action, tell=Tell.INFO)
 
 
 def _rest(observed: Observed, serving: ModelSnapshot) -> float:

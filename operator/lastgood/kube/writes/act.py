@@ -17,10 +17,10 @@ from lastgood.core.actions import (
     QuarantineDigest,
     Remember,
     Switch,
-    SwitchFirst,
     UpdateDeployment,
     UpdateRecord,
     UpdateSnapshot,
+    before_its_lock,
 )
 from lastgood.core.state import REMEMBERED, Decision, Observed, Tell
 from lastgood.kube.api.client import Client
@@ -228,10 +228,11 @@ def _record(action: Action | None) -> str:
     match action:
         case CreateRecord(name=name):
             return name
-        case UpdateRecord(record=record) | SwitchFirst(record=record) | Prepare(switch=SwitchFirst(record=record)):
+        case UpdateRecord(record=record):
             return record.name
         case _:
-            return ""
+            early = before_its_lock(action)
+            return early.name if early else ""
 
 
 def _subject(kind: str, meta: Meta) -> dict[str, str]:

@@ -88,9 +88,10 @@ class Switcher:
         bound = carried(workload, observed.deployment.bindings, snapshot) if workload else None
         if workload is None or bound is None:
             raise TransientError(f"{observed.deployment.target} no longer carries {snapshot.name}")
-        for ref, body in beside(bound).items():
-            await self._beside(workload, ref, body)
-        await self._apply(workload, template(bound, into=workload))
+        if action.ref:
+            await self._beside(workload, action.ref, beside(bound)[action.ref])
+        else:
+            await self._apply(workload, template(bound, into=workload))
         self._memory.watch(key, observed.deployment).allow(snapshot.name)
         self._count_drift(key, observed)
 
